@@ -1,0 +1,154 @@
+"""A checkpoint, its metadata and its key."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .errors import CheckpointError
+from .ids import new_checkpoint_id
+
+MAIN_LANE = "main"
+_PATH = re.compile(r"([a-z]+)/([A-Za-z0-9._-]+)/([0-9a-f]{8})\.([0-9a-f]{8})")
+
+
+class Kind(StrEnum):
+    """Who wrote a checkpoint, and so which series of numbers it belongs to.
+
+    Only the engine writes commits: one after each stage. Checkpoints that people and programs make
+    stand beside them in a series of their own, so that they can never be taken for a commit.
+    """
+
+    COMMIT = "commit"
+    MANUAL = "manual"
+
+
+class Status(StrEnum):
+    """What the run was doing when the checkpoint was written."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class CheckpointKey(NamedTuple):
+    """Where a checkpoint stands: (run, kind, lane, timeline, sequence) is written at most once.
+
+    A timeline is one history of a run; rewinding, retrying or cancelling opens the next. Lanes are
+    for parallel branches; a straight pipeline has the one lane ``main``.
+    """
+
+    run_id: str
+    sequence: int
+    timeline: int = 0
+    kind: Kind = Kind.COMMIT
+    lane: str = MAIN_LANE
+
+    @property
+    def series(self) -> str:
+        """The part of the path that all checkpoints of one kind and lane share."""
+        return f"{self.kind}/{self.lane}/"
+
+    @property
+    def path(self) -> str:
+        """The key below its run; within a series the order of paths is the order of writing."""
+        return f"{self.series}{self.timeline:08x}.{self.sequence:08x}"
+
+    @classmethod
+    def from_path(cls, run_id: str, path: str) -> CheckpointKey:
+        """Read what `path` wrote.
+
+        Raises:
+            CheckpointError: *path* has another shape.
+        """
+        found = _PATH.fullmatch(path)
+        if found is None or found[1] not in set(Kind):
+            raise CheckpointError(f"{path!r} is no path of a checkpoint.", run_id=run_id)
+        return cls(run_id, int(found[4], 16), int(found[3], 16), Kind(found[1]), found[2])
+
+
+class CheckpointMetadata(BaseModel):
+    """What is known of a checkpoint without reading its state."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str
+    sequence: int = Field(ge=0)
+    timeline: int = Field(default=0, ge=0)
+    kind: Kind = Kind.COMMIT
+    lane: str = MAIN_LANE
+    checkpoint_id: str = Field(default_factory=new_checkpoint_id)
+    parent: str | None = None
+    """The `checkpoint_id` this one continues from; None for the first."""
+    status: Status = Status.RUNNING
+    stage: str | None = None
+    """The stage that produced the state; None for the input."""
+    next_stage: str | None = None
+    attempt: int = Field(default=1, ge=1)
+    """Which try of the stage succeeded, from 1."""
+    token: int = Field(default=0, ge=0)
+    """The fencing token of the claim that wrote it."""
+    pipeline: str | None = None
+    pipeline_version: str | None = None
+    tags: tuple[str, ...] = ()
+    cost: dict[str, float] = Field(default_factory=dict)
+    """Spent on this stage, by unit (``usd``, ``tokens_in``, …)."""
+    worker: str | None = None
+    started_at: datetime | None = None
+    """When the try began, by the worker's clock."""
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    """By the clock of the process that wrote it: for people; nothing is decided by it."""
+    expires_at: datetime | None = None
+    error: str | None = None
+
+    @property
+    def key(self) -> CheckpointKey:
+        """Where the checkpoint stands."""
+        return CheckpointKey(self.run_id, self.sequence, self.timeline, self.kind, self.lane)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the time to live is over, by this process's clock."""
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+
+
+class Checkpoint(BaseModel):
+    """An immutable snapshot of a run: what the next stage needs, and how it came about.
+
+    `state` is the pipeline's own model or JSON. `messages`, `tool_calls` and `context` are JSON
+    beside it, for agent-like pipelines.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metadata: CheckpointMetadata
+    state: Any = None
+    messages: list[Any] = Field(default_factory=list)
+    tool_calls: list[Any] = Field(default_factory=list)
+    context: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The run it belongs to."""
+        return self.metadata.run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A checkpoint as stores keep it: two opaque byte strings under a key.
+
+    `header` holds the metadata and proves `body`; `body` holds everything else. Stores keep the two
+    apart or together as they like, and must return them unchanged.
+    """
+
+    key: CheckpointKey
+    header: bytes
+    body: bytes
+
+

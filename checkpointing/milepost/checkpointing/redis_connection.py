@@ -1,0 +1,111 @@
+"""How Milepost talks to Redis: URLs, timeouts, error names, shards and scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+from zlib import crc32
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.commands.core import Script
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.retry import Retry
+
+from .errors import CheckpointError, Misconfigured, Refused, Unavailable
+from .settings import CheckpointSettings
+
+SCHEMES = frozenset({"redis", "rediss", "unix", "redis+socket"})
+SHARDS = 16
+"""Everything of a run lies in one of this many hash slots. Part of the data layout: never change."""
+
+_TRANSIENT = ("LOADING", "MASTERDOWN", "READONLY", "OOM", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
+_SECRET = re.compile(r"(?<=://)([^/@\s]*:)[^/@\s]*(?=@)|(?<=[?&])(password|secret\w*)=[^&]*", re.I)
+
+
+def redacted(url: str) -> str:
+    """Return *url* without its password."""
+    return _SECRET.sub(lambda found: f"{found[1] or found[2] + '='}***", url)
+
+
+def open_redis(url: str, settings: CheckpointSettings | None = None) -> redis.Redis:
+    """Return a client for *url*; it connects at the first command.
+
+    Understands redis-py's ``redis://``, ``rediss://`` and ``unix://`` and Celery's
+    ``redis+socket:///path?virtual_host=0``. Broken connections are retried `store_retries` times
+    with jitter, so every command sent through it must bear being repeated.
+
+    Raises:
+        Misconfigured: The URL has another scheme or cannot be read.
+    """
+    settings = settings or CheckpointSettings()
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        raise Misconfigured(
+            f"{redacted(url)} is no Redis URL: expected redis://, rediss://, unix:// or "
+            "redis+socket://."
+        )
+    if parts.scheme == "redis+socket":
+        database = parse_qs(parts.query).get("virtual_host", ["0"])[0]
+        credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+        url = f"unix://{credentials}{quote(parts.path)}?db={database}"
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=settings.store_timeout_seconds,
+            socket_connect_timeout=settings.store_timeout_seconds,
+            health_check_interval=30,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), settings.store_retries),
+        )
+    except ValueError as error:
+        raise Misconfigured(f"{redacted(url)} is no Redis URL: {error}") from None
+
+
+@contextmanager
+def translated(location: str, run_id: str | None = None) -> Iterator[None]:
+    """Raise the client's errors under the names of `errors`."""
+    try:
+        yield
+    except (AuthenticationError, NoPermissionError) as error:
+        raise Refused(f"Redis at {location} refused: {error}", run_id=run_id) from error
+    except ResponseError as error:
+        kind: type[CheckpointError] = (
+            Unavailable if str(error).startswith(_TRANSIENT) else Refused
+        )
+        raise kind(f"Redis at {location} answered: {error}", run_id=run_id) from error
+    except (RedisError, OSError) as error:
+        raise Unavailable(
+            f"Redis at {location} does not answer ({redacted(str(error))}). Is it running, and "
+            "reachable from here?",
+            run_id=run_id,
+        ) from error
+
+
+def shard_prefix(shard: int) -> str:
+    """Return what every key of a shard begins with; the braces are Redis Cluster's hash tag."""
+    return f"milepost:{{{shard:02d}}}:"
+
+
+def prefix_of(run_id: str) -> str:
+    """Return what every key that has to do with *run_id* begins with."""
+    return shard_prefix(crc32(run_id.encode()) % SHARDS)
+
+
+ALL_PREFIXES = tuple(shard_prefix(shard) for shard in range(SHARDS))
+
+
+def load_script(client: redis.Redis, package: str, *names: str) -> Script:
+    """Join Lua files of *package* into one script: shared functions first, the operation last."""
+    folder = files(package) / "redis_scripts"
+    return client.register_script(
+        "\n".join((folder / f"{name}.lua").read_text() for name in names)
+    )
+
+
+def run_script(script: Script, keys: list[str], args: list[Any], client: Any = None) -> Any:
+    """Call *script*; the one place where its untyped reply enters."""
+    return script(keys=keys, args=args, client=client)

@@ -1,0 +1,25 @@
+"""Settings of the room, read from ``MILEPOST_…`` variables."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class CheckpointSettings(BaseSettings):
+    """How checkpoints are written and how long their stores are waited for."""
+
+    model_config = SettingsConfigDict(env_prefix="MILEPOST_", frozen=True, extra="ignore")
+
+    max_record_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    """The largest body written or read, inflated. Redis holds a value of up to 512 MiB in one
+    piece and stands still while it moves it; larger data belongs in files."""
+
+    compress_from_bytes: int = Field(default=4096, ge=0)
+    """Bodies of at least this many bytes are compressed; below, zstd costs more than it saves."""
+
+    store_timeout_seconds: float = Field(default=5.0, gt=0)
+    """How long one call to a store may take before it counts as unavailable."""
+
+    store_retries: int = Field(default=3, ge=0)
+    """How often a call that met a broken connection is repeated. Every call may be repeated."""

@@ -1,0 +1,111 @@
+"""The contract of a checkpoint store; `milepost.checkpointing.testing` has the suite that proves it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from ..models import MAIN_LANE, CheckpointKey, Kind, Record
+from ..page import Page
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a listing shows of a record: all but its body."""
+
+    key: CheckpointKey
+    header: bytes
+    body_bytes: int
+
+
+class CheckpointStore(ABC):
+    """An append-only log of records for each run.
+
+    Every method may be called again after its reply was lost and comes to the same result. Calls
+    from several threads and processes at once are safe. Ids are taken as they are: callers check
+    them (`ids.valid_name`) before they reach a store.
+
+    Raises, from every method:
+        Unavailable: The store does not answer within `store_timeout_seconds`; trying again may help.
+        Refused: It answers no (credentials, permissions, missing bucket).
+    """
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """The URL of the store, without its password."""
+
+    @abstractmethod
+    def put(self, record: Record) -> None:
+        """Write *record* if its key is free.
+
+        After it returns, the record survives what the store survives. If the process dies in it,
+        either all of the record is there or nothing.
+
+        Raises:
+            AlreadyExists: Another record stands there. The same record again is no error.
+        """
+
+    @abstractmethod
+    def get(self, key: CheckpointKey) -> Record:
+        """Return the record under *key*.
+
+        Raises:
+            NotFound: There is none, or the run has expired.
+        """
+
+    @abstractmethod
+    def latest(
+        self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE
+    ) -> Record | None:
+        """Return the last record of a series: highest timeline, then highest sequence."""
+
+    @abstractmethod
+    def history(
+        self,
+        run_id: str,
+        kind: Kind = Kind.COMMIT,
+        lane: str = MAIN_LANE,
+        *,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[Entry]:
+        """List a series, last record first, without reading bodies."""
+
+    @abstractmethod
+    def runs(self, *, cursor: str | None = None, limit: int = 100) -> Page[str]:
+        """List the ids of runs that have records, in the order of their names."""
+
+    @abstractmethod
+    def delete(self, key: CheckpointKey) -> bool:
+        """Remove one record; False if there was none."""
+
+    @abstractmethod
+    def delete_run(self, run_id: str) -> int:
+        """Remove all of a run and return how many records that were."""
+
+    @abstractmethod
+    def expire_run(self, run_id: str, at: datetime | None) -> None:
+        """Let the run be gone from *at* on, to the millisecond; None takes that back.
+
+        From then on every method answers as if the run had been deleted; when its bytes are freed
+        is the store's affair. A run without records stays without.
+        """
+
+    def close(self) -> None:
+        """Give back connections. Closing twice is harmless."""
+        return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

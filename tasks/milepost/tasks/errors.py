@@ -1,0 +1,90 @@
+"""Errors of the room, and the two exceptions that steer a stage.
+
+    MilepostError
+    ├── UnknownPipeline        no pipeline or stage of that name is known here
+    ├── UnknownRun             the run store knows no such run
+    ├── Conflict               the run's status does not allow the command
+    │   └── InputMismatch      the run id is taken by a run with another input
+    ├── StateInvalid           a state fails its model; carries `stage` and `path`
+    ├── PermanentError         for stages to raise: do not try again
+    ├── StageTimeout           the stage ran longer than its timeout
+    ├── RunFailed              a run that was waited for is a dead letter
+    └── RunCancelled           a run that was waited for was cancelled
+
+    BaseException
+    ├── HandBack               give the stage to another worker; raised by `ctx.hand_back()`
+    └── ClaimLost              the run was cancelled or given to another worker; stop
+"""
+
+from __future__ import annotations
+
+from milepost.checkpointing import MilepostError
+
+
+class TaskError(MilepostError):
+    """Something is wrong with a run or a pipeline."""
+
+    def __init__(self, message: str, *, run_id: str | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class UnknownPipeline(TaskError):
+    """No pipeline or stage of that name is known here."""
+
+
+class UnknownRun(TaskError):
+    """The run store knows no run of that id."""
+
+
+class Conflict(TaskError):
+    """The run's status does not allow the command; `status` is what it was."""
+
+    def __init__(self, message: str, *, run_id: str, status: str | None = None) -> None:
+        super().__init__(message, run_id=run_id)
+        self.status = status
+
+
+class InputMismatch(Conflict):
+    """The run id is taken by a run of another pipeline or with another input."""
+
+
+class StateInvalid(TaskError):
+    """A state is not what a stage expects; `path` names the field."""
+
+    def __init__(
+        self, message: str, *, stage: str, path: str, run_id: str | None = None
+    ) -> None:
+        super().__init__(message, run_id=run_id)
+        self.stage = stage
+        self.path = path
+
+
+class PermanentError(TaskError):
+    """Raised by a stage to say that trying again cannot help; the run becomes a dead letter."""
+
+
+class StageTimeout(TaskError):
+    """The stage ran longer than its timeout."""
+
+
+class RunFailed(TaskError):
+    """The run is a dead letter; the message says why."""
+
+
+class RunCancelled(TaskError):
+    """The run was cancelled."""
+
+
+class HandBack(BaseException):
+    """The stage gives itself back, to be run from its beginning by another worker.
+
+    A BaseException, so that ``except Exception`` in a stage does not swallow it.
+    """
+
+
+class ClaimLost(BaseException):
+    """The claim is gone: what the stage does now cannot be committed.
+
+    A BaseException, so that ``except Exception`` in a stage does not swallow it.
+    """

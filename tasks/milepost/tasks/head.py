@@ -1,0 +1,141 @@
+"""The head of a run: its current record in the run store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from milepost.checkpointing import CheckpointKey
+
+
+class RunStatus(StrEnum):
+    """Where a run stands.
+
+    queued → running → queued (next stage) … → completed; running → scheduled (to be tried again) →
+    queued; running → failed (a dead letter). A run that has not ended can be paused and cancelled;
+    a failed one can be retried.
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SCHEDULED = "scheduled"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self in _ENDED
+
+
+_ENDED = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The stage due: what a message names, and what a claim must match in every part."""
+
+    run_id: str
+    sequence: int
+    stage: str
+    timeline: int = 0
+    lane: str = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A run's current record. Times are milliseconds of the store's clock (`created_at`: micro-)."""
+
+    run_id: str
+    pipeline: str
+    version: str
+    digest: str
+    """Of pipeline and input; tells a repeated start from a conflicting one."""
+    stages_total: int
+    status: RunStatus = RunStatus.QUEUED
+    tags: tuple[str, ...] = ()
+
+    timeline: int = 0
+    lane: str = "main"
+    sequence: int = 0
+    checkpoint_id: str = ""
+    at: str = ""
+    """Path of the current checkpoint; its timeline may be older than the one written to next."""
+    stage: str = ""
+    """The stage due; empty when the run has ended well."""
+    queue: str = ""
+    priority: int = 0
+    time_limit_ms: int = 0
+    stages_done: int = 0
+
+    token: int = 0
+    owner: str = ""
+    nonce: str = ""
+    last_nonce: str = ""
+    worker: str = ""
+    """Who holds the claim, or held it last: for people."""
+    claimed_at: int = 0
+    deadline: int = 0
+    attempt: int = 0
+    failures: int = 0
+    crashes: int = 0
+    suspicions: int = 0
+    trial: int = 0
+    last_cause: str = ""
+    error: str = ""
+    """The last failure as JSON (`type`, `message`, `stage`, `traceback`); empty if none."""
+
+    published_at: int = 0
+    """When the message of the stage due was pushed; 0: not known to be on the queue."""
+    patience_ms: int = 0
+    pause: int = 0
+    intent: str = ""
+    """The id of the checkpoint with which the run is being cancelled."""
+    created_at: int = 0
+    updated_at: int = 0
+    finished_at: int = 0
+
+    @property
+    def step(self) -> Step:
+        """The step due."""
+        return Step(self.run_id, self.sequence, self.stage, self.timeline, self.lane)
+
+    @property
+    def key(self) -> CheckpointKey:
+        """The key of the current checkpoint."""
+        return CheckpointKey.from_path(self.run_id, self.at)
+
+    @property
+    def failure(self) -> dict[str, Any] | None:
+        """The last failure of the stage due, or why the run was set aside."""
+        return json.loads(self.error) if self.error else None
+
+    @property
+    def created(self) -> datetime:
+        """When the run was started."""
+        return datetime.fromtimestamp(self.created_at / 1e6, UTC)
+
+    def to_fields(self) -> dict[str, str]:
+        """Write the head as the flat strings a store keeps."""
+        return {
+            field.name: json.dumps(value) if isinstance(value, tuple) else str(value)
+            for field in fields(self)
+            for value in (getattr(self, field.name),)
+        }
+
+    @classmethod
+    def from_fields(cls, raw: dict[str, str]) -> Head:
+        """Read what `to_fields` wrote; fields of a newer release are passed over."""
+        return cls(**{name: _READ.get(name, str)(text) for name, text in raw.items() if name in _NAMES})
+
+
+_NAMES = frozenset(field.name for field in fields(Head))
+_READ: dict[str, Any] = {
+    field.name: int for field in fields(Head) if field.type == "int"
+} | {"status": RunStatus, "tags": lambda text: tuple(json.loads(text))}

@@ -1,0 +1,243 @@
+"""The contract of a run store; `milepost.tasks.testing` has the suite that proves it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from milepost.checkpointing import CheckpointStore, Page, Record
+
+from ..head import Head, RunStatus, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A rendered message, and the Redis list it goes to."""
+
+    queue_key: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bid:
+    """Who asks for a claim. *nonce* and *ordinal* are new for each; the ordinal counts up."""
+
+    owner: str
+    nonce: str
+    ordinal: int
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run the stage due. Whoever shows `token` and `nonce` may commit, once."""
+
+    head: Head
+    nonce: str
+    record: Record | None = None
+    """The current checkpoint, where the log lives in the run store's own Redis."""
+
+    @property
+    def token(self) -> int:
+        """The fencing token."""
+        return self.head.token
+
+
+class Refusal(StrEnum):
+    """Why a claim was not given. The message that asked for it has done its duty."""
+
+    UNKNOWN = "unknown"
+    FINISHED = "finished"
+    PAUSED = "paused"
+    STALE = "stale"
+    """The run is past this step."""
+    AHEAD = "ahead"
+    """The run has not come to this step: the store went back in time, or the message is forged."""
+    EARLY = "early"
+    """The step is due later."""
+    DUPLICATE = "duplicate"
+    """A living owner runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The stage due after a commit, and how its message travels."""
+
+    stage: str
+    queue: str
+    priority: int = 0
+    time_limit_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What `advance` writes. *following* None ends the run with *status*."""
+
+    checkpoint_id: str
+    path: str
+    sequence: int
+    timeline: int
+    following: Next | None = None
+    status: RunStatus = RunStatus.COMPLETED
+    record: Record | None = None
+    """The checkpoint itself, where the log lives in the run store's own Redis."""
+    push: Push | None = None
+
+
+class Advance(StrEnum):
+    """What became of a commit."""
+
+    ADVANCED = "advanced"
+    FENCED = "fenced"
+    """The claim was lost; nothing was written."""
+    OCCUPIED = "occupied"
+    """A stray record has the number; nothing was written, the claim still stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Runs that want a decision, and the newest publication claimed by queue and priority."""
+
+    heads: tuple[Head, ...]
+    newest: dict[tuple[str, int], int]
+
+
+Cause = Literal["child", "owner", "leaving"]
+"""How an owner went: seen dying by its parent; fell silent or died with its parent; was stopping."""
+
+
+class RunStore(ABC):
+    """Heads, claims, owners and the due index.
+
+    Every method may be called again after its reply was lost and comes to the same result. Time is
+    always the store's. Raises `Unavailable` and `Refused` as checkpoint stores do.
+    """
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """The URL of the store, without its password."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """Return an id that this store has and no other has; asking again gives the same."""
+
+    @abstractmethod
+    def holds_log(self, log: CheckpointStore) -> bool:
+        """Whether *log* lies in the same place, so that one operation can write both."""
+
+    @abstractmethod
+    def create(
+        self, head: Head, *, record: Record | None, push: Push | None, delay_ms: int = 0
+    ) -> Head | None:
+        """Make a run and return None; or return the head that has its id already.
+
+        With *delay_ms* the run is scheduled, and *push* must be None.
+        """
+
+    @abstractmethod
+    def claim(self, step: Step, bid: Bid) -> Claim | Refusal:
+        """Give the right to run *step*, counting the attempt; or say why not.
+
+        After it returned a claim, the run is frozen for others until the claim is used, given up or
+        taken away because its owner fell silent. If the caller dies in it, the same holds.
+        """
+
+    @abstractmethod
+    def advance(self, claim: Claim, commit: Commit) -> Advance:
+        """Commit the stage: checkpoint, head, claim, due time and message in one step or not at all."""
+
+    @abstractmethod
+    def fail(self, claim: Claim, error: str, delay_ms: int | None) -> bool:
+        """Record a failed try and schedule the next, or set the run aside (None); False: fenced."""
+
+    @abstractmethod
+    def hand_back(self, claim: Claim, push: Push | None) -> bool:
+        """Give the claim up uncounted and enqueue the stage again; False: fenced."""
+
+    @abstractmethod
+    def divert(self, claim: Claim) -> int | None:
+        """Open a new timeline for the claim's holder and return its number; None: fenced."""
+
+    @abstractmethod
+    def beat(self, owner: str, held: Collection[str], as_of: int, *, leaving: bool) -> set[str]:
+        """Keep *owner* alive and return which of the nonces in *held* it has lost.
+
+        Claims of the owner with an ordinal up to *as_of* that *held* does not name are freed.
+        """
+
+    @abstractmethod
+    def bury(self, owner: str, cause: Cause) -> list[str]:
+        """Free all that *owner* held, count why, and return the run ids."""
+
+    @abstractmethod
+    def look(self, limit: int = 100) -> Look:
+        """Return runs that want a decision, each leased for a few seconds against other lookers.
+
+        On the way: owners that fell silent are buried, stages past their deadline lose their claim,
+        scheduled runs whose time has come are queued.
+        """
+
+    @abstractmethod
+    def requeue(
+        self, head: Head, *, push: Push | None, published: bool, patience_ms: int
+    ) -> bool:
+        """Note that the message was published (now by *push*, or just before), or look again later.
+
+        False: the run is no longer as *head* says, and nothing was done.
+        """
+
+    @abstractmethod
+    def pause(self, run_id: str) -> RunStatus | None:
+        """Stop the run before its next stage; returns its status then, None: unknown run."""
+
+    @abstractmethod
+    def resume(self, head: Head) -> bool:
+        """Let a failed, paused or scheduled run move; False: its status is not *head*'s any more.
+
+        The caller publishes then. A failed run goes on in a new timeline with its counts at zero.
+        """
+
+    @abstractmethod
+    def intend(self, run_id: str, checkpoint_id: str) -> RunStatus | None:
+        """Begin to cancel: nobody can claim or commit from here on. Returns the status before."""
+
+    @abstractmethod
+    def settle(self, head: Head, *, path: str, sequence: int, record: Record | None) -> bool:
+        """End the cancelling *head* intends; False: it was not under way."""
+
+    @abstractmethod
+    def delete(self, run_id: str) -> RunStatus | None:
+        """Forget a run that has ended or is paused; returns the status that forbids it, else None."""
+
+    @abstractmethod
+    def get(self, run_id: str) -> Head | None:
+        """Return the head of a run."""
+
+    @abstractmethod
+    def find(
+        self,
+        *,
+        status: RunStatus | None = None,
+        pipeline: str | None = None,
+        tag: str | None = None,
+        since_ms: int | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Head]:
+        """List runs, youngest first; all conditions given must hold."""
+
+    @abstractmethod
+    def put_aside(self, reason: str, message: str) -> None:
+        """Keep a message that nobody can use, with the reason. The last thousand are kept."""
+
+    @abstractmethod
+    def aside(self, limit: int = 100) -> list[dict[str, str]]:
+        """Return the messages put aside, newest first: `reason`, `message`, `at`."""
+
+    def close(self) -> None:
+        """Give back connections. Closing twice is harmless."""
+        return

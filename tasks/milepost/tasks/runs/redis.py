@@ -1,0 +1,279 @@
+"""Runs in Redis or Valkey: one Lua file an operation, one round trip a call.
+
+All keys of a run, and the indexes it is in, lie in the run's hash slot (`SHARDS` of them), so every
+script touches one slot. The operations that sweep all shards name them all in one call.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterable
+from secrets import token_hex
+from typing import Any
+
+import redis
+
+from milepost.checkpointing import AlreadyExists, CheckpointStore, Page, Record
+from milepost.checkpointing.redis_connection import (
+    ALL_PREFIXES,
+    load_script,
+    open_redis,
+    prefix_of,
+    redacted,
+    run_script,
+    translated,
+)
+from milepost.checkpointing.stores.redis import LogKeys, RedisCheckpointStore
+
+from ..head import Head, RunStatus, Step
+from ..settings import TaskSettings
+from .base import Advance, Bid, Cause, Claim, Commit, Look, Push, Refusal, RunStore
+from .redis_listing import find
+
+_SCRIPTS = (
+    "create", "claim", "advance", "fail", "hand_back", "divert", "beat", "bury", "look", "requeue",
+    "pause", "resume", "intend", "settle", "delete",
+)  # fmt: skip
+_LEASE_MS = 5_000
+_ASIDE = "milepost:aside"
+_IDENTITY = "milepost:identity"
+
+
+class RedisRunStore(RunStore):
+    """Keeps runs in the Redis or Valkey at *url*."""
+
+    def __init__(self, url: str, settings: TaskSettings | None = None) -> None:
+        self._settings = settings or TaskSettings()
+        self._location = redacted(url)
+        self.client: redis.Redis = open_redis(url, self._settings)
+        self._scripts = {
+            name: load_script(self.client, __package__, "_head", name) for name in _SCRIPTS
+        }
+        self._lapse_ms = int(self._settings.heartbeat_lapse_seconds * 1000)
+        self._ttl_ms = int(self._settings.retention_seconds * 1000)
+        self._patience_ms = int(self._settings.patience_seconds * 1000)
+
+    @property
+    def location(self) -> str:
+        return self._location
+
+    def identity(self) -> str:
+        with translated(self.location):
+            self.client.set(_IDENTITY, token_hex(8), nx=True)
+            return str(self._text(self.client.get(_IDENTITY)))
+
+    def holds_log(self, log: CheckpointStore) -> bool:
+        # A URL can be written in many ways; a key seen through both clients proves it.
+        if not isinstance(log, RedisCheckpointStore):
+            return False
+        mine = self.identity()
+        with translated(log.location):
+            return self._text(log.client.get(_IDENTITY)) == mine
+
+    def create(
+        self, head: Head, *, record: Record | None, push: Push | None, delay_ms: int = 0
+    ) -> Head | None:
+        fields = head.to_fields()
+        for name in ("run_id", "digest", "tags", "created_at", "status"):
+            del fields[name]
+        flat = [part for pair in fields.items() for part in pair]
+        reply = self._run(
+            "create",
+            head.run_id,
+            [
+                head.digest,
+                head.at,
+                *_record(record),
+                *_push(push),
+                delay_ms,
+                self._patience_ms,
+                json.dumps(head.tags),
+                *flat,
+            ],
+            log=True,
+        )
+        match self._text(reply[0]):
+            case "occupied":
+                raise AlreadyExists(
+                    f"The log of run {head.run_id} exists though the run does not; delete its "
+                    "checkpoints or take another run id.",
+                    run_id=head.run_id,
+                )
+            case "exists":
+                return self.get(head.run_id)
+        return None
+
+    def claim(self, step: Step, bid: Bid) -> Claim | Refusal:
+        keys = LogKeys.of(step.run_id)
+        prefix = prefix_of(step.run_id)
+        with translated(self.location, step.run_id):
+            reply = run_script(
+                self._scripts["claim"],
+                [f"{prefix}run:{step.run_id}", keys.headers, keys.bodies],
+                [
+                    prefix,
+                    self._settings.max_crashes,
+                    step.run_id,
+                    step.timeline,
+                    step.lane,
+                    step.sequence,
+                    step.stage,
+                    bid.owner,
+                    bid.nonce,
+                    bid.ordinal,
+                    self._lapse_ms,
+                    self._lapse_ms,
+                    bid.worker,
+                ],
+            )
+        outcome = self._text(reply[0])
+        if outcome != "claimed":
+            return Refusal(outcome)
+        head = _head(reply[1])
+        record = Record(head.key, reply[2], reply[3]) if reply[2] else None
+        return Claim(head, bid.nonce, record)
+
+    def advance(self, claim: Claim, commit: Commit) -> Advance:
+        following = commit.following
+        fields: dict[str, Any] = {"stage": "", "queue": ""}
+        if following is not None:
+            fields = {
+                "stage": following.stage,
+                "queue": following.queue,
+                "priority": following.priority,
+                "time_limit_ms": following.time_limit_ms,
+                "patience_ms": self._patience_ms,
+            }
+        reply = self._run(
+            "advance",
+            claim.head.run_id,
+            [
+                claim.token,
+                claim.nonce,
+                commit.checkpoint_id,
+                commit.path,
+                commit.sequence,
+                commit.timeline,
+                RunStatus.QUEUED if following else commit.status,
+                self._ttl_ms,
+                *_push(commit.push),
+                self._patience_ms,
+                *_record(commit.record),
+                *(part for pair in fields.items() for part in pair),
+            ],
+            log=True,
+        )
+        return Advance(self._text(reply))
+
+    def fail(self, claim: Claim, error: str, delay_ms: int | None) -> bool:
+        args = [claim.token, claim.nonce, error, -1 if delay_ms is None else delay_ms]
+        return bool(self._text(self._run("fail", claim.head.run_id, args)) == "failed")
+
+    def hand_back(self, claim: Claim, push: Push | None) -> bool:
+        args = [claim.token, claim.nonce, *_push(push), self._patience_ms]
+        return bool(self._text(self._run("hand_back", claim.head.run_id, args)) == "queued")
+
+    def divert(self, claim: Claim) -> int | None:
+        return self._run("divert", claim.head.run_id, [claim.token, claim.nonce]) or None
+
+    def beat(self, owner: str, held: Collection[str], as_of: int, *, leaving: bool) -> set[str]:
+        args = [owner, self._lapse_ms, as_of, int(leaving), len(ALL_PREFIXES), *ALL_PREFIXES, *held]
+        return {self._text(nonce) for nonce in self._sweep("beat", args)}
+
+    def bury(self, owner: str, cause: Cause) -> list[str]:
+        return [self._text(run) for run in self._sweep("bury", [owner, cause, *ALL_PREFIXES])]
+
+    def look(self, limit: int = 100) -> Look:
+        args = [limit, _LEASE_MS, self._lapse_ms, self._lapse_ms, *ALL_PREFIXES]
+        flows, *heads = self._sweep("look", args)
+        newest = {}
+        for flow, at in zip(flows[::2], flows[1::2], strict=True):
+            queue, _, priority = self._text(flow).partition("\n")
+            newest[queue, int(priority)] = int(at)
+        return Look(tuple(_head(flat) for flat in heads), newest)
+
+    def requeue(
+        self, head: Head, *, push: Push | None, published: bool, patience_ms: int
+    ) -> bool:
+        args = [head.timeline, head.sequence, head.published_at, *_push(push), int(published)]
+        return bool(self._run("requeue", head.run_id, [*args, patience_ms]))
+
+    def pause(self, run_id: str) -> RunStatus | None:
+        return self._status(self._run("pause", run_id, []))
+
+    def resume(self, head: Head) -> bool:
+        return bool(self._run("resume", head.run_id, [head.status])[0])
+
+    def intend(self, run_id: str, checkpoint_id: str) -> RunStatus | None:
+        return self._status(self._run("intend", run_id, [checkpoint_id, _LEASE_MS]))
+
+    def settle(self, head: Head, *, path: str, sequence: int, record: Record | None) -> bool:
+        args = [head.intent, path, sequence, self._ttl_ms, *_record(record)]
+        return bool(self._run("settle", head.run_id, args, log=True))
+
+    def delete(self, run_id: str) -> RunStatus | None:
+        done, *status = self._run("delete", run_id, [])
+        return None if done else self._status(status[0])
+
+    def get(self, run_id: str) -> Head | None:
+        with translated(self.location, run_id):
+            raw = self.client.hgetall(f"{prefix_of(run_id)}run:{run_id}")
+        return Head.from_fields({self._text(k): self._text(v) for k, v in raw.items()}) if raw else None
+
+    def find(
+        self,
+        *,
+        status: RunStatus | None = None,
+        pipeline: str | None = None,
+        tag: str | None = None,
+        since_ms: int | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Head]:
+        with translated(self.location):
+            return find(self.client, status, pipeline, tag, since_ms, cursor, limit)
+
+    def put_aside(self, reason: str, message: str) -> None:
+        entry = json.dumps({"reason": reason, "message": message, "at": f"{time.time():.3f}"})
+        with translated(self.location), self.client.pipeline() as pipe:
+            pipe.lpush(_ASIDE, entry)
+            pipe.ltrim(_ASIDE, 0, 999)
+            pipe.execute()
+
+    def aside(self, limit: int = 100) -> list[dict[str, str]]:
+        with translated(self.location):
+            return [json.loads(entry) for entry in self.client.lrange(_ASIDE, 0, limit - 1)]
+
+    def close(self) -> None:
+        self.client.close()
+
+    def _run(self, name: str, run_id: str, args: list[Any], *, log: bool = False) -> Any:
+        prefix = prefix_of(run_id)
+        keys = [f"{prefix}run:{run_id}", *(LogKeys.of(run_id) if log else ())]
+        with translated(self.location, run_id):
+            return run_script(self._scripts[name], keys, [prefix, run_id, *args])
+
+    def _sweep(self, name: str, args: list[Any]) -> Any:
+        with translated(self.location):
+            return run_script(self._scripts[name], [], ["", self._settings.max_crashes, *args])
+
+    @staticmethod
+    def _text(value: Any) -> str:
+        return value.decode() if isinstance(value, bytes) else value
+
+    def _status(self, reply: Any) -> RunStatus | None:
+        return RunStatus(self._text(reply)) if reply else None
+
+
+def _head(flat: Iterable[bytes]) -> Head:
+    texts = [part.decode() for part in flat]
+    return Head.from_fields(dict(zip(texts[::2], texts[1::2], strict=True)))
+
+
+def _push(push: Push | None) -> tuple[str, str]:
+    return (push.queue_key, push.payload) if push else ("", "")
+
+
+def _record(record: Record | None) -> tuple[bytes, bytes]:
+    return (record.header, record.body) if record else (b"", b"")

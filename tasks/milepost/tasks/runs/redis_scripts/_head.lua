@@ -1,0 +1,170 @@
+-- Shared by all operations on runs. P is what every key of the shard begins with, NOW is the store's
+-- clock in milliseconds. A head is the hash P..run:<id>; see milepost.tasks.head for its fields.
+local P, NOW = ARGV[1], 0
+do
+  local time = redis.call('TIME')
+  NOW = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function key(run)
+  return P .. 'run:' .. run
+end
+
+local function get(run, ...)
+  return redis.call('HMGET', key(run), ...)
+end
+
+local function set(run, ...)
+  redis.call('HSET', key(run), 'updated_at', NOW, ...)
+end
+
+-- Listings: one sorted set a status, and one a status and pipeline, by time of creation.
+local function index(run, from, to)
+  local pipeline, created = unpack(get(run, 'pipeline', 'created_at'))
+  if from then
+    redis.call('ZREM', P .. 'status:' .. from, run)
+    redis.call('ZREM', P .. 'status:' .. from .. ':' .. pipeline, run)
+  end
+  if to then
+    redis.call('ZADD', P .. 'status:' .. to, created, run)
+    redis.call('ZADD', P .. 'status:' .. to .. ':' .. pipeline, created, run)
+  end
+end
+
+local function become(run, status, ...)
+  local was = redis.call('HGET', key(run), 'status')
+  if was ~= status then
+    index(run, was, status)
+  end
+  set(run, 'status', status, ...)
+end
+
+local function due(run, at)
+  redis.call('ZADD', P .. 'due', at, run)
+end
+
+local function undue(run)
+  redis.call('ZREM', P .. 'due', run)
+end
+
+-- Forget the claim on a run. The old holder's token and nonce are worth nothing from here on.
+local function unclaim(run)
+  local owner, nonce, trial = unpack(get(run, 'owner', 'nonce', 'trial'))
+  if nonce and nonce ~= '' then
+    redis.call('HDEL', P .. 'claims:' .. owner, nonce)
+    redis.call('HSET', key(run), 'owner', '', 'nonce', '', 'last_nonce', nonce)
+  end
+  if trial == '1' and redis.call('GET', P .. 'trial') == run then
+    redis.call('DEL', P .. 'trial')
+  end
+end
+
+local function holds(run, token, nonce)
+  local stands = get(run, 'token', 'nonce')
+  return stands[1] == token and stands[2] == nonce and nonce ~= ''
+end
+
+local function push(queue, payload)
+  if queue ~= '' then
+    redis.call('LPUSH', queue, payload)
+    return NOW
+  end
+  return 0
+end
+
+-- The stage due waits for a message. published = 0 says that none is known to be on the queue.
+local function enqueue(run, published, look_again, ...)
+  if redis.call('HGET', key(run), 'pause') == '1' then
+    become(run, 'paused', 'published_at', 0, ...)
+    undue(run)
+  else
+    become(run, 'queued', 'published_at', published, ...)
+    due(run, look_again)
+  end
+end
+
+local function set_aside(run, error)
+  unclaim(run)
+  become(run, 'failed', 'error', error, 'finished_at', NOW)
+  undue(run)
+end
+
+-- Take the claim away from a holder that is gone, and count what that says about the stage:
+-- 'child' and 'timeout' are its own doing, 'owner' makes it a suspect, 'leaving' and 'leak' say nothing.
+-- A suspect that has been seen max_crashes times is put on trial: one at a time in the shard.
+local function take_away(run, cause, max_crashes)
+  local status, crashes, suspicions, trial, stage, worker =
+    unpack(get(run, 'status', 'crashes', 'suspicions', 'trial', 'stage', 'worker'))
+  if status ~= 'running' then
+    return false
+  end
+  crashes, suspicions, max_crashes = tonumber(crashes), tonumber(suspicions), tonumber(max_crashes)
+  if cause == 'child' or cause == 'timeout' then
+    crashes = crashes + 1
+  elseif cause == 'owner' then
+    suspicions = suspicions + 1
+    if trial == '1' then
+      crashes = max_crashes
+    end
+  end
+  unclaim(run)
+  set(run, 'crashes', crashes, 'suspicions', suspicions, 'last_cause', cause)
+  if crashes >= max_crashes then
+    set_aside(run, cjson.encode({
+      type = cause == 'timeout' and 'StageTimeout' or 'WorkerLost',
+      stage = stage,
+      message = 'Stage ' .. stage .. (cause == 'timeout' and ' ran out of time ' or ' lost its worker ')
+        .. crashes .. ' times without progress (last: ' .. (worker or '?') .. ').',
+    }))
+  else
+    enqueue(run, 0, NOW, 'trial', suspicions >= max_crashes and 1 or 0)
+  end
+  return true
+end
+
+-- Free all that a gone owner held. Returns the ids of the runs.
+local function bury(owner, cause, max_crashes)
+  local claims, freed = redis.call('HGETALL', P .. 'claims:' .. owner), {}
+  if redis.call('SISMEMBER', P .. 'leaving', owner) == 1 then
+    cause = 'leaving'
+  end
+  for i = 2, #claims, 2 do
+    local run = claims[i]:match('^%d+ (.*)$')
+    if redis.call('HGET', key(run), 'nonce') == claims[i - 1] and take_away(run, cause, max_crashes) then
+      freed[#freed + 1] = run
+    end
+  end
+  redis.call('DEL', P .. 'claims:' .. owner)
+  redis.call('ZREM', P .. 'owners', owner)
+  redis.call('SREM', P .. 'leaving', owner)
+  return freed
+end
+
+-- Write a record of the log that lives in this Redis. False if another record has the path.
+local function write_log(headers, bodies, paths, logs, run, path, header, body)
+  if header == '' then
+    return true
+  end
+  local stands = redis.call('HGET', headers, path)
+  if stands then
+    return stands == header
+  end
+  redis.call('HSET', headers, path, header)
+  redis.call('HSET', bodies, path, body)
+  if redis.call('ZADD', paths, 0, path) == 1 and redis.call('ZCARD', paths) == 1 then
+    redis.call('ZADD', logs, 0, run)
+  end
+  return true
+end
+
+-- A run that has ended is kept for ttl milliseconds (0: for good) with its log.
+local function retain(run, ttl)
+  local keys = {key(run), P .. 'log:headers:' .. run, P .. 'log:bodies:' .. run, P .. 'log:paths:' .. run}
+  for _, name in ipairs(keys) do
+    if tonumber(ttl) > 0 then
+      redis.call('PEXPIRE', name, ttl)
+    else
+      redis.call('PERSIST', name)
+    end
+  end
+end

@@ -1,0 +1,65 @@
+-- Take the right to run the stage due. Returns {outcome, head as a flat list, header, body}.
+-- KEYS: head, log headers, log bodies
+-- ARGV: P, max crashes, run, timeline, lane, sequence, stage, owner, nonce, ordinal, lapse, look, worker
+local max_crashes, run, owner, nonce = ARGV[2], ARGV[3], ARGV[8], ARGV[9]
+local status, timeline, lane, sequence, stage, holder, held, trial =
+  unpack(get(run, 'status', 'timeline', 'lane', 'sequence', 'stage', 'owner', 'nonce', 'trial'))
+
+local function claimed()
+  local head = redis.call('HGETALL', KEYS[1])
+  local at = redis.call('HGET', KEYS[1], 'at')
+  return {'claimed', head, redis.call('HGET', KEYS[2], at) or '', redis.call('HGET', KEYS[3], at) or ''}
+end
+
+if not status then
+  return {'unknown'}
+elseif held == nonce then
+  return claimed()
+elseif status == 'completed' or status == 'failed' or status == 'cancelled' then
+  return {'finished'}
+elseif status == 'paused' or status == 'cancelling' then
+  return {'paused'}
+end
+local mine, theirs = tonumber(ARGV[4]), tonumber(timeline)
+if mine > theirs or (mine == theirs and tonumber(ARGV[6]) > tonumber(sequence)) then
+  return {'ahead'}
+elseif mine < theirs or ARGV[5] ~= lane or ARGV[6] ~= sequence or ARGV[7] ~= stage then
+  return {'stale'}
+elseif status == 'scheduled' then
+  return {'early'}
+elseif status == 'running' then
+  local alive = tonumber(redis.call('ZSCORE', P .. 'owners', holder) or 0) > NOW
+  if alive or not take_away(run, 'owner', max_crashes) or redis.call('HGET', KEYS[1], 'status') ~= 'queued' then
+    return {'duplicate'}
+  end
+end
+
+if trial == '1' then
+  local other = redis.call('GET', P .. 'trial')
+  if other and other ~= run and redis.call('HGET', key(other), 'status') == 'running' then
+    enqueue(run, 0, NOW + ARGV[12])
+    return {'early'}
+  end
+  redis.call('SET', P .. 'trial', run)
+end
+
+local queue, priority, published, limit, token, attempt =
+  unpack(get(run, 'queue', 'priority', 'published_at', 'time_limit_ms', 'token', 'attempt'))
+local flow = queue .. '\n' .. priority
+if tonumber(published) > tonumber(redis.call('HGET', P .. 'flow', flow) or 0) then
+  redis.call('HSET', P .. 'flow', flow, published)
+end
+local look = NOW + ARGV[12]
+local deadline = tonumber(limit) > 0 and NOW + limit or 0
+if deadline > 0 and deadline < look then
+  look = deadline
+end
+redis.call('HSET', P .. 'claims:' .. owner, nonce, ARGV[10] .. ' ' .. run)
+local lapse = NOW + ARGV[11]
+if tonumber(redis.call('ZSCORE', P .. 'owners', owner) or 0) < lapse then
+  redis.call('ZADD', P .. 'owners', lapse, owner)
+end
+become(run, 'running', 'owner', owner, 'nonce', nonce, 'worker', ARGV[13], 'token', token + 1,
+  'attempt', attempt + 1, 'claimed_at', NOW, 'deadline', deadline)
+due(run, look)
+return claimed()

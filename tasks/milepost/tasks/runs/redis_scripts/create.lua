@@ -1,0 +1,24 @@
+-- Make a run, its checkpoint 0 and its first message. Returns {'created'} or {'exists', digest}.
+-- KEYS: head, log headers, log bodies, log paths, logs
+-- ARGV: P, run, digest, path, header, body, push key, payload, delay, look, tags (JSON), field, value, ...
+local run, digest, delay = ARGV[2], ARGV[3], tonumber(ARGV[9])
+local stands = redis.call('HGET', KEYS[1], 'digest')
+if stands then
+  return {'exists', stands}
+end
+if not write_log(KEYS[2], KEYS[3], KEYS[4], KEYS[5], run, ARGV[4], ARGV[5], ARGV[6]) then
+  return {'occupied'}
+end
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'run_id', run, 'digest', digest, 'created_at', time[1] * 1000000 + time[2],
+  'tags', ARGV[11], unpack(ARGV, 12))
+for _, tag in ipairs(cjson.decode(ARGV[11])) do
+  redis.call('ZADD', P .. 'tag:' .. tag, redis.call('HGET', KEYS[1], 'created_at'), run)
+end
+if delay > 0 then
+  become(run, 'scheduled', 'published_at', 0)
+  due(run, NOW + delay)
+else
+  enqueue(run, push(ARGV[7], ARGV[8]), NOW + ARGV[10])
+end
+return {'created'}

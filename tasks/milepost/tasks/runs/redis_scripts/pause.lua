@@ -1,0 +1,12 @@
+-- Stop a run before its next stage. Returns its status then, or false if there is no such run.
+-- KEYS: head    ARGV: P, run
+local run = ARGV[2]
+local status = redis.call('HGET', KEYS[1], 'status')
+if status == 'queued' or status == 'scheduled' then
+  become(run, 'paused', 'pause', 1)
+  undue(run)
+  return 'paused'
+elseif status == 'running' then
+  set(run, 'pause', 1)
+end
+return status

@@ -1,0 +1,47 @@
+"""Settings of the room, read from ``MILEPOST_…`` variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import gettempdir
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from milepost.checkpointing import CheckpointSettings
+
+
+class TaskSettings(CheckpointSettings):
+    """Where runs are kept and how their liveness is judged."""
+
+    model_config = SettingsConfigDict(env_prefix="MILEPOST_", frozen=True, extra="ignore")
+
+    url: str | None = None
+    """Broker and run store of ``Milepost()``; without it the embedded server is used."""
+
+    checkpoints: str | None = None
+    """The checkpoint store; by default the run store's Redis."""
+
+    heartbeat_lapse_seconds: float = Field(default=10.0, ge=2.0)
+    """How long after its last heartbeat a process counts as gone; it sends three in that time."""
+
+    max_crashes: int = Field(default=3, ge=1)
+    """How often a stage may lose its worker without progress before the run is set aside."""
+
+    patience_seconds: float = Field(default=2.0, gt=0)
+    """How long a published message may wait unclaimed before the reconciler asks whether it is lost.
+    Doubles at each look that finds a reason to wait."""
+
+    patience_cap_seconds: float = Field(default=300.0, gt=0)
+    """The longest that doubling may get: so long at most does a lost message stay unnoticed."""
+
+    commit_patience_seconds: float = Field(default=60.0, ge=0)
+    """How long a finished stage keeps trying to commit while the stores do not answer."""
+
+    retention_seconds: float = Field(default=7 * 86400.0, ge=0)
+    """How long completed and cancelled runs are kept; 0: for good. Failed runs are kept until they
+    are retried or deleted. Applies to logs in the run store's Redis; elsewhere, use the store's own
+    rules."""
+
+    lock_directory: Path = Path(gettempdir())
+    """Where processes of one host prove to each other that they live."""
