@@ -196,7 +196,7 @@ class CheckpointManager:
         return next((self.serializer.metadata(e.key, e.header) for e in page.items), None)
 
     def _open(self, record: Record, state_type: Any) -> Checkpoint:
-        adapter = None if state_type is None else TypeAdapter(state_type)
+        adapter = _adapter(state_type)
         checkpoint = self.serializer.decode(record, state_type=adapter)
         if checkpoint.metadata.is_expired:
             raise Expired(
@@ -221,3 +221,9 @@ class CheckpointManager:
                 yield self.serializer.metadata(entry.key, entry.header)
             if (cursor := page.cursor) is None:
                 return
+
+
+def _adapter(state_type: Any) -> TypeAdapter[Any] | None:
+    if state_type is None or isinstance(state_type, TypeAdapter):
+        return state_type
+    return TypeAdapter(state_type)

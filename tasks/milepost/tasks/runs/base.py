@@ -13,6 +13,10 @@ from milepost.checkpointing import CheckpointStore, Page, Record
 from ..head import Head, RunStatus, Step
 
 
+IDENTITY_KEY = "milepost:identity"
+"""Where a Redis keeps the id that tells whether two URLs name the same server and database."""
+
+
 @dataclass(frozen=True, slots=True)
 class Push:
     """A rendered message, and the Redis list it goes to."""

@@ -7,6 +7,7 @@ script touches one slot. The operations that sweep all shards name them all in o
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Collection, Iterable
 from secrets import token_hex
@@ -28,7 +29,7 @@ from milepost.checkpointing.stores.redis import LogKeys, RedisCheckpointStore
 
 from ..head import Head, RunStatus, Step
 from ..settings import TaskSettings
-from .base import Advance, Bid, Cause, Claim, Commit, Look, Push, Refusal, RunStore
+from .base import IDENTITY_KEY, Advance, Bid, Cause, Claim, Commit, Look, Push, Refusal, RunStore
 from .redis_listing import find
 
 _SCRIPTS = (
@@ -37,7 +38,6 @@ _SCRIPTS = (
 )  # fmt: skip
 _LEASE_MS = 5_000
 _ASIDE = "milepost:aside"
-_IDENTITY = "milepost:identity"
 
 
 class RedisRunStore(RunStore):
@@ -60,8 +60,8 @@ class RedisRunStore(RunStore):
 
     def identity(self) -> str:
         with translated(self.location):
-            self.client.set(_IDENTITY, token_hex(8), nx=True)
-            return str(self._text(self.client.get(_IDENTITY)))
+            self.client.set(IDENTITY_KEY, token_hex(8), nx=True)
+            return str(self._text(self.client.get(IDENTITY_KEY)))
 
     def holds_log(self, log: CheckpointStore) -> bool:
         # A URL can be written in many ways; a key seen through both clients proves it.
@@ -69,7 +69,7 @@ class RedisRunStore(RunStore):
             return False
         mine = self.identity()
         with translated(log.location):
-            return self._text(log.client.get(_IDENTITY)) == mine
+            return self._text(log.client.get(IDENTITY_KEY)) == mine
 
     def create(
         self, head: Head, *, record: Record | None, push: Push | None, delay_ms: int = 0
@@ -101,7 +101,7 @@ class RedisRunStore(RunStore):
                     run_id=head.run_id,
                 )
             case "exists":
-                return self.get(head.run_id)
+                return _head(reply[1])
         return None
 
     def claim(self, step: Step, bid: Bid) -> Claim | Refusal:
@@ -185,7 +185,10 @@ class RedisRunStore(RunStore):
         return [self._text(run) for run in self._sweep("bury", [owner, cause, *ALL_PREFIXES])]
 
     def look(self, limit: int = 100) -> Look:
-        args = [limit, _LEASE_MS, self._lapse_ms, self._lapse_ms, *ALL_PREFIXES]
+        # The limit counts over all shards, so another shard comes first each time.
+        first = random.randrange(len(ALL_PREFIXES))
+        prefixes = ALL_PREFIXES[first:] + ALL_PREFIXES[:first]
+        args = [limit, _LEASE_MS, self._lapse_ms, self._lapse_ms, *prefixes]
         flows, *heads = self._sweep("look", args)
         newest = {}
         for flow, at in zip(flows[::2], flows[1::2], strict=True):
@@ -203,7 +206,7 @@ class RedisRunStore(RunStore):
         return self._status(self._run("pause", run_id, []))
 
     def resume(self, head: Head) -> bool:
-        return bool(self._run("resume", head.run_id, [head.status])[0])
+        return bool(self._run("resume", head.run_id, [head.status, head.timeline, head.sequence])[0])
 
     def intend(self, run_id: str, checkpoint_id: str) -> RunStatus | None:
         return self._status(self._run("intend", run_id, [checkpoint_id, _LEASE_MS]))

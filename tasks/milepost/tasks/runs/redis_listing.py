@@ -56,7 +56,8 @@ def _names(
     """Return (time of creation, run id) from the narrowest index, youngest first."""
     indexes = [f"tag:{tag}"] if tag is not None else _status_indexes(status, pipeline)
     below, after = _position(cursor)
-    with client.pipeline(transaction=False) as pipe:
+    # In one transaction: a run on its way from one status to the next is then in exactly one index.
+    with client.pipeline() as pipe:
         for prefix in ALL_PREFIXES:
             for index in indexes:
                 # Runs made in the same microsecond as the cursor's are listed by name, so they are
@@ -85,7 +86,7 @@ def _heads(client: redis.Redis, run_ids: list[str]) -> list[Head]:
         for run_id in run_ids:
             pipe.hgetall(f"{prefix_of(run_id)}run:{run_id}")
         replies = pipe.execute()
-    # A run whose time to live is over has left its index entries behind; they are passed over.
+    # A run deleted since the indexes were read is passed over.
     return [
         Head.from_fields({name.decode(): text.decode() for name, text in raw.items()})
         for raw in replies

@@ -52,7 +52,7 @@ local function unclaim(run)
   local owner, nonce, trial = unpack(get(run, 'owner', 'nonce', 'trial'))
   if nonce and nonce ~= '' then
     redis.call('HDEL', P .. 'claims:' .. owner, nonce)
-    redis.call('HSET', key(run), 'owner', '', 'nonce', '', 'last_nonce', nonce)
+    redis.call('HSET', key(run), 'owner', '', 'nonce', '')
   end
   if trial == '1' and redis.call('GET', P .. 'trial') == run then
     redis.call('DEL', P .. 'trial')
@@ -157,14 +157,31 @@ local function write_log(headers, bodies, paths, logs, run, path, header, body)
   return true
 end
 
--- A run that has ended is kept for ttl milliseconds (0: for good) with its log.
+-- A run that has ended is kept for ttl milliseconds (0: for good) with its log. The head does not expire
+-- by itself, because the indexes it is in are known only from it: the first look after that forgets it.
 local function retain(run, ttl)
-  local keys = {key(run), P .. 'log:headers:' .. run, P .. 'log:bodies:' .. run, P .. 'log:paths:' .. run}
-  for _, name in ipairs(keys) do
+  for _, part in ipairs({'headers:', 'bodies:', 'paths:'}) do
+    local name = P .. 'log:' .. part .. run
     if tonumber(ttl) > 0 then
       redis.call('PEXPIRE', name, ttl)
     else
       redis.call('PERSIST', name)
     end
   end
+  if tonumber(ttl) > 0 then
+    due(run, NOW + ttl)
+  else
+    undue(run)
+  end
+end
+
+-- Remove the head and what points to it.
+local function forget(run)
+  local status, tags = unpack(get(run, 'status', 'tags'))
+  index(run, status, false)
+  for _, tag in ipairs(cjson.decode(tags)) do
+    redis.call('ZREM', P .. 'tag:' .. tag, run)
+  end
+  undue(run)
+  redis.call('DEL', key(run))
 end

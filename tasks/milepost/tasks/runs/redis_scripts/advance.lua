@@ -20,7 +20,6 @@ if ARGV[9] == 'queued' then
   enqueue(run, paused and 0 or push(ARGV[11], ARGV[12]), NOW + ARGV[13])
 else
   become(run, ARGV[9], 'finished_at', NOW)
-  undue(run)
   retain(run, ARGV[10])
 end
 return 'advanced'

@@ -29,8 +29,14 @@ elseif status == 'scheduled' then
   return {'early'}
 elseif status == 'running' then
   local alive = tonumber(redis.call('ZSCORE', P .. 'owners', holder) or 0) > NOW
-  if alive or not take_away(run, 'owner', max_crashes) or redis.call('HGET', KEYS[1], 'status') ~= 'queued' then
+  if alive then
     return {'duplicate'}
+  end
+  take_away(run, 'owner', max_crashes)
+  -- Losing the claim may have set the run aside, paused it or put it on trial.
+  status, trial = unpack(get(run, 'status', 'trial'))
+  if status ~= 'queued' then
+    return {status == 'paused' and 'paused' or 'finished'}
   end
 end
 

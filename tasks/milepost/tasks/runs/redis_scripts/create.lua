@@ -1,10 +1,10 @@
--- Make a run, its checkpoint 0 and its first message. Returns {'created'} or {'exists', digest}.
+-- Make a run, its checkpoint 0 and its first message. Returns {'created'}, {'occupied'} if
+-- the log has another record there, or {'exists', head as a flat list}.
 -- KEYS: head, log headers, log bodies, log paths, logs
 -- ARGV: P, run, digest, path, header, body, push key, payload, delay, look, tags (JSON), field, value, ...
 local run, digest, delay = ARGV[2], ARGV[3], tonumber(ARGV[9])
-local stands = redis.call('HGET', KEYS[1], 'digest')
-if stands then
-  return {'exists', stands}
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return {'exists', redis.call('HGETALL', KEYS[1])}
 end
 if not write_log(KEYS[2], KEYS[3], KEYS[4], KEYS[5], run, ARGV[4], ARGV[5], ARGV[6]) then
   return {'occupied'}

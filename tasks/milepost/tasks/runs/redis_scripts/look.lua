@@ -2,7 +2,7 @@
 -- first a flat list of queue\npriority and time, then a flat list for each run that wants a decision.
 -- Each is leased: no other look returns it for that long.
 -- KEYS: none    ARGV: '', max crashes, limit, lease, look, lapse, prefix, ...
-local max_crashes, limit, reply, flows = ARGV[2], tonumber(ARGV[3]), {}, {}
+local max_crashes, limit, reply, newest = ARGV[2], tonumber(ARGV[3]), {}, {}
 for i = 7, #ARGV do
   P = ARGV[i]
   -- If nobody has looked for a while, the store was away or the fleet was: no heartbeat could arrive,
@@ -17,7 +17,7 @@ for i = 7, #ARGV do
   for _, owner in ipairs(redis.call('ZRANGEBYSCORE', P .. 'owners', '-inf', NOW, 'LIMIT', 0, 10)) do
     bury(owner, 'owner', max_crashes)
   end
-  for _, run in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, limit)) do
+  for _, run in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, limit - #reply)) do
     local status, holder, deadline = unpack(get(run, 'status', 'owner', 'deadline'))
     if status == 'running' then
       if tonumber(deadline) > 0 and tonumber(deadline) <= NOW then
@@ -35,23 +35,25 @@ for i = 7, #ARGV do
     elseif status == 'scheduled' then
       enqueue(run, 0, NOW)
       status = 'queued'
+    elseif status == 'completed' or status == 'cancelled' then
+      forget(run)
     end
     if status == 'queued' or status == 'cancelling' then
       due(run, NOW + ARGV[4])
       reply[#reply + 1] = redis.call('HGETALL', key(run))
-      local flow = redis.call('HGETALL', P .. 'flow')
-      for j = 1, #flow, 2 do
-        flows[flow[j]] = math.max(flows[flow[j]] or 0, tonumber(flow[j + 1]))
-      end
     elseif status ~= 'running' then
       undue(run)
     end
   end
+  local flows = redis.call('HGETALL', P .. 'flow')
+  for j = 1, #flows, 2 do
+    newest[flows[j]] = math.max(newest[flows[j]] or 0, tonumber(flows[j + 1]))
+  end
 end
-local newest = {}
-for flow, time in pairs(flows) do
-  newest[#newest + 1] = flow
-  newest[#newest + 1] = string.format('%d', time)
+local flat = {}
+for flow, time in pairs(newest) do
+  flat[#flat + 1] = flow
+  flat[#flat + 1] = string.format('%d', time)
 end
-table.insert(reply, 1, newest)
+table.insert(reply, 1, flat)
 return reply

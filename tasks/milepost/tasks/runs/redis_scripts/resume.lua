@@ -1,19 +1,24 @@
 -- Let a failed, paused or waiting run move again; a failed one on a new timeline with all counts at zero.
 -- Returns {1} or {0, status}. The caller publishes; should it die, the reconciler does.
--- KEYS: head    ARGV: P, run, status expected
-local run, status = ARGV[2], redis.call('HGET', KEYS[1], 'status')
-if status ~= ARGV[3] then
+-- Repeating it before anyone published changes nothing.
+-- KEYS: head    ARGV: P, run, status, timeline and sequence expected
+local run, expected, movable = ARGV[2], ARGV[3], {failed = true, paused = true, scheduled = true, running = true}
+local status, timeline, sequence, published = unpack(get(run, 'status', 'timeline', 'sequence', 'published_at'))
+if not status or not movable[expected] or sequence ~= ARGV[5] then
   return {0, status or ''}
+elseif status == 'queued' and published == '0' and expected ~= 'running' then
+  local opened = tonumber(ARGV[4]) + (expected == 'failed' and 1 or 0)
+  return {tonumber(timeline) == opened and 1 or 0, status}
+elseif status ~= expected or timeline ~= ARGV[4] then
+  return {0, status}
 end
 if status == 'failed' then
   redis.call('HINCRBY', KEYS[1], 'timeline', 1)
   redis.call('HINCRBY', KEYS[1], 'token', 1)
   set(run, 'attempt', 0, 'failures', 0, 'crashes', 0, 'suspicions', 0, 'trial', 0, 'finished_at', 0)
 end
-if status == 'running' then
-  set(run, 'pause', 0)
-else
-  set(run, 'pause', 0)
+set(run, 'pause', 0)
+if status ~= 'running' then
   enqueue(run, 0, NOW)
 end
 return {1}

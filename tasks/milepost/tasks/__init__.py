@@ -1,0 +1,46 @@
+"""Pipelines as chains of Celery tasks, and the engine that executes one step of them."""
+
+from .app import Milepost
+from .context import Context
+from .errors import (
+    ClaimLost,
+    Conflict,
+    HandBack,
+    InputMismatch,
+    PermanentError,
+    RunCancelled,
+    RunFailed,
+    StageTimeout,
+    StateInvalid,
+    TaskError,
+    UnknownPipeline,
+    UnknownRun,
+)
+from .head import Head, RunStatus
+from .pipeline import Pipeline
+from .retry import Retry
+from .run import Run
+from .settings import TaskSettings
+
+__all__ = [
+    "ClaimLost",
+    "Conflict",
+    "Context",
+    "HandBack",
+    "Head",
+    "InputMismatch",
+    "Milepost",
+    "PermanentError",
+    "Pipeline",
+    "Retry",
+    "Run",
+    "RunCancelled",
+    "RunFailed",
+    "RunStatus",
+    "StageTimeout",
+    "StateInvalid",
+    "TaskError",
+    "TaskSettings",
+    "UnknownPipeline",
+    "UnknownRun",
+]

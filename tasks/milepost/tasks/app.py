@@ -1,0 +1,216 @@
+"""The application: pipelines, the Celery app that runs them, and the stores they are kept in."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_init
+
+from milepost.checkpointing import CheckpointManager, Misconfigured, open_store
+from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
+from milepost.checkpointing.redis_connection import redacted
+
+from .celery_task import create_task
+from .context import Context
+from .errors import HandBack, UnknownPipeline
+from .faultpoints import FaultPoints
+from .lifecycle import Lifecycle
+from .pipeline import Pipeline
+from .run import Run
+from .runs import RunStore, open_runs
+from .runtime import Runtime
+from .services import service
+from .settings import TaskSettings
+from .stage import Stage, validated
+
+
+class Milepost:
+    """Durable pipelines on Celery.
+
+    What a Celery app has, this has too: ``celery -A module`` takes it as one, and every attribute it
+    does not define itself is the Celery app's.
+
+    Args:
+        broker: The URL of a broker, or a Celery app to live in. Nothing: ``MILEPOST_URL``, or else the
+            embedded server, which starts at the first use and keeps its data in ``.milepost``.
+        runs: The URL of the run store; by default the broker, where that is Redis.
+        checkpoints: The URL of the checkpoint store; by default ``MILEPOST_CHECKPOINTS``, or else the
+            run store's Redis.
+        settings: Defaults to the ``MILEPOST_…`` variables.
+
+    Raises:
+        Misconfigured: The broker cannot keep runs, and no run store is named.
+    """
+
+    def __init__(
+        self,
+        broker: str | Celery | None = None,
+        *,
+        runs: str | None = None,
+        checkpoints: str | None = None,
+        settings: TaskSettings | None = None,
+    ) -> None:
+        self.settings = settings or TaskSettings()
+        self.pipelines: dict[str, Pipeline] = {}
+        self.faultpoints = FaultPoints()
+        self._server: Any = None
+        if broker is None and (broker := self.settings.url) is None:
+            self._server = service("server")()
+            broker = str(self._server.url)
+        self.owns_celery = isinstance(broker, str)
+        self.celery: Celery = _celery(broker) if isinstance(broker, str) else broker
+        self._runs_url = runs
+        self._checkpoints_url = checkpoints or self.settings.checkpoints
+        self._runtime: Runtime | None = None
+        self._runtime_pid = 0
+        # The worker room adds its services to workers of this app, however they are started.
+        celeryd_init.connect(self._on_worker_init, weak=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "celery" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.celery, name)
+
+    def __repr__(self) -> str:
+        return f"<Milepost {', '.join(self.pipelines) or 'without pipelines'}>"
+
+    def pipeline(self, name: str, version: str = "1") -> Pipeline:
+        """Define a pipeline.
+
+        Raises:
+            Misconfigured: The name is taken.
+            InvalidName: It breaks the rule for names.
+        """
+        if name in self.pipelines:
+            raise Misconfigured(f"A pipeline {name} is defined already.")
+        self.pipelines[name] = Pipeline(self, name, version)
+        return self.pipelines[name]
+
+    def start(self, pipeline: str, state: Any = None, **options: Any) -> Run:
+        """Start a run of the pipeline of that name; see `Pipeline.start`.
+
+        Raises:
+            UnknownPipeline: None of that name is defined.
+        """
+        if pipeline not in self.pipelines:
+            known = ", ".join(self.pipelines) or "none"
+            raise UnknownPipeline(f"No pipeline {pipeline!r} is defined here; known: {known}.")
+        return self.pipelines[pipeline].start(state, **options)
+
+    def run(self, run_id: str) -> Run:
+        """Return a handle on a run; whether it exists shows at the first use."""
+        return Run(self, run_id)
+
+    @property
+    def runtime(self) -> Runtime:
+        """This process's open stores and engine.
+
+        Raises:
+            Unavailable: A store does not answer.
+            Refused: The checkpoint store cannot be relied on.
+        """
+        if self._runtime is None or self._runtime_pid != os.getpid():
+            if self._server is not None:
+                self._server.ensure()
+            runs_url = self._runs_url or self._broker_url()
+            runs = open_runs(runs_url, self.settings)
+            log = open_store(self._checkpoints_url or runs_url, self.settings)
+            self._runtime = Runtime(
+                self.celery, runs, log, self.settings, self.faultpoints, self.pipelines
+            )
+            self._runtime_pid = os.getpid()
+        return self._runtime
+
+    @property
+    def runs(self) -> RunStore:
+        """The run store."""
+        return self.runtime.runs
+
+    @property
+    def checkpoints(self) -> CheckpointManager:
+        """The checkpoint store, behind its manager."""
+        return self.runtime.checkpoints
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """Commands on runs."""
+        return self.runtime.lifecycle
+
+    def register(self, pipeline: Pipeline, stage: Stage) -> None:
+        """Make *stage* a Celery task.
+
+        Raises:
+            Misconfigured: A task of the name ``<pipeline>.<stage>`` exists already.
+        """
+        task = f"{pipeline.name}.{stage.name}"
+        if task in self.celery.tasks:
+            raise Misconfigured(f"A Celery task {task} exists already; rename the stage.")
+        create_task(self, pipeline, stage)
+
+    def call_inline(self, pipeline: Pipeline, state: Any) -> Any:
+        """Run a pipeline in this process, without stores; see `Pipeline.call`."""
+        for stage in pipeline.stages.values():
+            if stage.input is not None:
+                state = validated(state, stage.input, stage.name)
+            logger = logging.getLogger(f"milepost.{pipeline.name}")
+            context = Context(
+                run_id="inline",
+                pipeline=pipeline.name,
+                stage=stage.name,
+                sequence=0,
+                attempt=1,
+                idempotency_key=f"inline-{stage.name}",
+                log=logging.LoggerAdapter(logger, {"run_id": "inline", "stage": stage.name}),
+                _stopping=lambda: False,
+                _cancelled=lambda: False,
+            )
+            try:
+                state = stage.call(state, context)
+            except HandBack:
+                raise Misconfigured(f"Stage {stage.name} handed back; inline there is nobody to.") from None
+        return state
+
+    def has_foreign_tasks(self) -> bool:
+        """Whether the Celery app runs tasks that are not stages."""
+        stages = {f"{p.name}.{stage}" for p in self.pipelines.values() for stage in p.stages}
+        return any(
+            not name.startswith(("celery.", "milepost.")) and name not in stages
+            for name in self.celery.tasks
+        )
+
+    def _broker_url(self) -> str:
+        url = self.celery.conf.broker_write_url or self.celery.conf.broker_url
+        if not isinstance(url, str) or url.split("://")[0] not in REDIS_SCHEMES:
+            raise Misconfigured(
+                f"The broker {redacted(str(url))} cannot keep runs. Name a run store: "
+                "Milepost(..., runs='redis://host/0')."
+            )
+        return url
+
+    def _on_worker_init(self, instance: Any = None, **_: Any) -> None:
+        if instance is not None and instance.app is self.celery:
+            if self._server is not None:
+                self._server.ensure()
+            service("worker")(self, instance)
+
+
+def _celery(url: str) -> Celery:
+    """Return a Celery app of our own: JSON only, no results, nothing fetched that is not run soon."""
+    if url.startswith("unix://"):
+        url = url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+    celery = Celery("milepost", broker=url, set_as_current=False)
+    celery.conf.update(
+        accept_content=["json"],
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"socket_timeout": 30, "socket_keepalive": True},
+        task_default_queue="milepost",
+        task_ignore_result=True,
+        task_serializer="json",
+        worker_prefetch_multiplier=1,
+    )
+    return celery
+
+

@@ -1,0 +1,56 @@
+"""The Celery task behind a stage."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from celery import Task
+from celery.exceptions import Retry as RetryAnnounced
+
+from .engine import StageFailed
+from .message import from_kwargs
+from .routing import KILL_AFTER_SECONDS
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from .app import Milepost
+    from .pipeline import Pipeline
+
+
+def create_task(app: Milepost, pipeline: Pipeline, stage: Stage) -> None:
+    """Register *stage* with Celery as ``<pipeline>.<stage>``.
+
+    The task takes its message early: durability is the run store's affair, and a message that is lost
+    is made again. It keeps no result; Flower sees its states, and as its result what became of the step.
+    """
+    timeout = stage.timeout_seconds
+
+    def run_stage(task: Task, *args: Any, **kwargs: Any) -> str:
+        step = from_kwargs(stage.name, args, kwargs)
+        if isinstance(step, str):
+            message = json.dumps({"task": task.name, "args": args, "kwargs": kwargs}, default=repr)
+            app.runs.put_aside(step, message[:10_000])
+            return f"put aside: {step}"
+        try:
+            return app.runtime.engine.execute(pipeline, stage, step)
+        except StageFailed as failed:
+            if failed.delay_seconds is None:
+                raise failed.error from None
+            # Celery's own way to say so; the run store, not Celery, brings the step back.
+            raise RetryAnnounced(
+                f"in {failed.delay_seconds:.1f} s", exc=failed.error, when=failed.delay_seconds
+            ) from None
+
+    app.celery.task(
+        run_stage,
+        name=f"{pipeline.name}.{stage.name}",
+        bind=True,
+        typing=False,
+        shared=False,
+        ignore_result=True,
+        acks_late=False,
+        rate_limit=stage.options.rate_limit,
+        soft_time_limit=timeout,
+        time_limit=None if timeout is None else timeout + KILL_AFTER_SECONDS,
+    )

@@ -1,0 +1,310 @@
+"""The engine: executes one step."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from milepost.checkpointing import (
+    AlreadyExists,
+    Checkpoint,
+    CheckpointMetadata,
+    Record,
+    Status,
+    Unavailable,
+)
+
+from .context import Context
+from .errors import ClaimLost, HandBack, StageTimeout, TaskError
+from .failure import describe
+from .faultpoints import Point
+from .head import Head, Step
+from .runs import Advance, Bid, Claim, Commit, Refusal
+from .stage import Stage, state_invalid
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+    from .runtime import Runtime
+
+logger = logging.getLogger("milepost")
+T = TypeVar("T")
+
+
+class StageFailed(Exception):
+    """A try failed and the store knows; `delay_seconds` until the next one, None: dead letter."""
+
+    def __init__(self, error: BaseException, delay_seconds: float | None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.delay_seconds = delay_seconds
+
+
+class Engine:
+    """Claims a step, runs its stage, commits, and enqueues the next.
+
+    At every point at which the process may die, the run is left so that another process comes to the
+    same end; `faultpoints.POINTS` names them, and the tests kill it at each.
+
+    Args:
+        timeout_error: What the pool raises inside a stage that has run out of time.
+    """
+
+    def __init__(self, runtime: Runtime, timeout_error: type[BaseException]) -> None:
+        self._runtime = runtime
+        self._runs = runtime.runs
+        self._log = runtime.checkpoints.store
+        self._serializer = runtime.checkpoints.serializer
+        self._timeout_error = timeout_error
+
+    def execute(self, pipeline: Pipeline, stage: Stage, step: Step) -> str:
+        """Run *step* if it is due, and say what became of it.
+
+        Raises:
+            StageFailed: The stage raised; the failure is recorded.
+            Unavailable: A store does not answer; the reconciler brings the step back.
+        """
+        self._reach("received", step)
+        owner = self._runtime.owner
+        bid = owner.bid()
+        try:
+            claim = self._runs.claim(step, bid)
+            if isinstance(claim, Refusal):
+                return self._refused(claim, step)
+            owner.confirm(bid)
+            self._reach("claimed", step)
+            return self._run(pipeline, stage, claim, bid)
+        finally:
+            owner.drop(bid)
+
+    def _run(self, pipeline: Pipeline, stage: Stage, claim: Claim, bid: Bid) -> str:
+        head, step = claim.head, claim.head.step
+        context = self._context(claim, bid)
+        try:
+            checkpoint, successor = self._load(claim, stage)
+            self._reach("loaded", step)
+            if successor is not None:
+                context.log.warning("Stage %s was done already; its checkpoint is adopted.", stage.name)
+                return self._advance(pipeline, stage, claim, successor, None)
+            started = datetime.now(UTC)
+            state = self._call(stage, checkpoint.state, context)
+            self._reach("ran", step)
+            following = pipeline.following(stage.name)
+            result = Checkpoint(
+                metadata=CheckpointMetadata(
+                    run_id=head.run_id,
+                    sequence=head.sequence + 1,
+                    timeline=head.timeline,
+                    lane=head.lane,
+                    parent=head.checkpoint_id,
+                    status=Status.RUNNING if following else Status.COMPLETED,
+                    stage=stage.name,
+                    next_stage=following.name if following else None,
+                    attempt=head.attempt,
+                    token=claim.token,
+                    pipeline=head.pipeline,
+                    pipeline_version=head.version,
+                    tags=head.tags,
+                    worker=self._runtime.owner.worker,
+                    started_at=started,
+                ),
+                state=state,
+                messages=checkpoint.messages,
+                tool_calls=checkpoint.tool_calls,
+                context=checkpoint.context,
+            )
+            return self._commit(pipeline, stage, claim, bid, result)
+        except (HandBack, KeyboardInterrupt) as error:
+            outcome = self._hand_back(claim)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            return outcome
+        except ClaimLost:
+            context.log.warning("Stopped: the claim on stage %s is gone.", stage.name)
+            return Advance.FENCED
+        except Unavailable:
+            # Nothing of the stage is at fault. The claim is dropped, the heartbeat frees it.
+            raise
+        except SystemExit as error:
+            if self._runtime.owner.stopping:
+                self._hand_back(claim)
+                raise
+            failure = TaskError(f"Stage {stage.name} called sys.exit({error.code!r}).")
+            return self._fail(claim, stage, failure, context)
+        except Exception as error:  # noqa: BLE001 - whatever a stage raises is recorded, then raised
+            return self._fail(claim, stage, error, context)
+
+    def _load(self, claim: Claim, stage: Stage) -> tuple[Checkpoint, CheckpointMetadata | None]:
+        """Return the checkpoint to work on, and the commit of this very step if it stands already."""
+        head, successor = claim.head, None
+        record = claim.record
+        if record is None:
+            record = self._log.latest(head.run_id, lane=head.lane)
+            if record is not None and record.key != head.key:
+                successor = self._adoptable(record, head)
+                record = None
+            record = record or self._log.get(head.key)
+        try:
+            return self._serializer.decode(record, state_type=stage.input), successor
+        except ValidationError as error:
+            raise state_invalid(error, stage.name, head.run_id) from error
+
+    def _adoptable(self, record: Record, head: Head) -> CheckpointMetadata | None:
+        """Return the record's metadata if it is the commit of the step due, and whole."""
+        key = record.key
+        if (key.timeline, key.sequence) != (head.timeline, head.sequence + 1):
+            return None
+        metadata = self._serializer.decode(record).metadata
+        due = metadata.parent == head.checkpoint_id and metadata.stage == head.stage
+        return metadata if due else None
+
+    def _call(self, stage: Stage, state: Any, context: Context) -> Any:
+        try:
+            return stage.call(state, context)
+        except self._timeout_error as error:
+            raise StageTimeout(
+                f"Stage {stage.name} ran longer than its timeout of {stage.timeout_seconds:g} s.",
+                run_id=context.run_id,
+            ) from error
+
+    def _commit(
+        self, pipeline: Pipeline, stage: Stage, claim: Claim, bid: Bid, result: Checkpoint
+    ) -> str:
+        record = self._serializer.encode(result, state_type=stage.output)
+        metadata = result.metadata
+        if self._runtime.log_in_runs:
+            return self._advance(pipeline, stage, claim, metadata, record)
+        while True:
+            self._patiently(lambda: self._guard(bid))
+            try:
+                self._patiently(lambda: self._log.put(record))
+                break
+            except AlreadyExists:
+                adopted = self._adoptable(self._log.get(record.key), claim.head)
+                if adopted is not None:
+                    metadata = adopted
+                    break
+                timeline = self._patiently(lambda: self._runs.divert(claim))
+                if timeline is None:
+                    return Advance.FENCED
+                claim = replace(claim, head=replace(claim.head, timeline=timeline))
+                metadata = metadata.model_copy(update={"timeline": timeline})
+                result = result.model_copy(update={"metadata": metadata})
+                record = self._serializer.encode(result, state_type=stage.output)
+        self._reach("saved", claim.head.step)
+        return self._advance(pipeline, stage, claim, metadata, None)
+
+    def _guard(self, bid: Bid) -> None:
+        """Write nothing once another worker may hold the run."""
+        owner = self._runtime.owner
+        if not owner.is_fresh:
+            owner.beat()
+        if owner.has_lost(bid):
+            raise ClaimLost
+
+    def _advance(
+        self,
+        pipeline: Pipeline,
+        stage: Stage,
+        claim: Claim,
+        metadata: CheckpointMetadata,
+        record: Record | None,
+    ) -> str:
+        head, following = claim.head, pipeline.following(stage.name)
+        commit = Commit(
+            checkpoint_id=metadata.checkpoint_id,
+            path=metadata.key.path,
+            sequence=metadata.sequence,
+            timeline=metadata.timeline,
+            record=record,
+        )
+        after = head
+        if following is not None:
+            routed = self._runtime.routing.next(pipeline.name, following)
+            after = replace(
+                head,
+                sequence=metadata.sequence,
+                timeline=metadata.timeline,
+                stage=routed.stage,
+                queue=routed.queue,
+                priority=routed.priority,
+                published_at=0,
+            )
+            commit = replace(commit, following=routed, push=self._runtime.dispatch.render(after))
+        outcome = self._patiently(lambda: self._runs.advance(claim, commit))
+        if outcome is not Advance.ADVANCED:
+            logger.warning("Run %s: the result of stage %s was refused (%s).", head.run_id, stage.name, outcome)
+            return outcome
+        self._reach("advanced", head.step)
+        if following is None:
+            return "completed"
+        if commit.push is None:
+            self._runtime.dispatch.publish(after, reach=self._reach)
+        return f"advanced to {following.name}"
+
+    def _fail(self, claim: Claim, stage: Stage, error: BaseException, context: Context) -> str:
+        delay = stage.options.retry.delay_seconds(claim.head.failures + 1, error)
+        text = describe(error, stage.name)
+        milliseconds = None if delay is None else int(delay * 1000)
+        if not self._patiently(lambda: self._runs.fail(claim, text, milliseconds)):
+            context.log.warning("The failure of stage %s was refused: the claim is gone.", stage.name)
+            return Advance.FENCED
+        raise StageFailed(error, delay) from error
+
+    def _hand_back(self, claim: Claim) -> str:
+        head = replace(claim.head, published_at=0)
+        push = self._runtime.dispatch.render(head)
+        if not self._patiently(lambda: self._runs.hand_back(claim, push)):
+            return Advance.FENCED
+        if push is None:
+            self._runtime.dispatch.publish(head)
+        return "handed back"
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Repeat *call* while the store is away: what a stage has worked out is worth waiting for."""
+        end = time.monotonic() + self._runtime.settings.commit_patience_seconds
+        pause = 0.1
+        while True:
+            try:
+                return call()
+            except Unavailable as error:
+                if time.monotonic() + pause > end:
+                    raise
+                logger.warning("Trying again in %.1f s: %s", pause, error)
+            time.sleep(pause)
+            pause = min(2.0, pause * 2)
+
+    def _refused(self, refusal: Refusal, step: Step) -> str:
+        if refusal is Refusal.AHEAD:
+            logger.error(
+                "Run %s: a message names checkpoint %d of timeline %d, which the run store does not "
+                "know. The store went back in time, or the message is forged; the run goes on from "
+                "what is there.",
+                step.run_id,
+                step.sequence,
+                step.timeline,
+            )
+        return refusal
+
+    def _context(self, claim: Claim, bid: Bid) -> Context:
+        head, owner = claim.head, self._runtime.owner
+        about = {"run_id": head.run_id, "stage": head.stage, "attempt": head.attempt}
+        return Context(
+            run_id=head.run_id,
+            pipeline=head.pipeline,
+            stage=head.stage,
+            sequence=head.sequence,
+            attempt=head.attempt,
+            idempotency_key=f"{head.run_id}-{head.checkpoint_id}-{head.stage}",
+            log=logging.LoggerAdapter(logging.getLogger(f"milepost.{head.pipeline}"), about),
+            _stopping=lambda: owner.stopping,
+            _cancelled=lambda: owner.has_lost(bid),
+        )
+
+    def _reach(self, point: Point, step: Step) -> None:
+        self._runtime.faultpoints.reach(point, step.run_id, step.stage)

@@ -1,0 +1,233 @@
+"""Commands on runs: start, retry, pause, resume, cancel, delete."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from milepost.checkpointing import (
+    AlreadyExists,
+    Checkpoint,
+    CheckpointMetadata,
+    Corrupt,
+    Record,
+    Status,
+)
+from milepost.checkpointing.ids import new_checkpoint_id, valid_name
+
+from .errors import Conflict, InputMismatch, UnknownRun
+from .head import Head, RunStatus
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+    from .runtime import Runtime
+
+logger = logging.getLogger("milepost")
+
+
+class Lifecycle:
+    """What people and programs can do to a run; each command is durable when it returns."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._runs = runtime.runs
+        self._log = runtime.checkpoints.store
+        self._serializer = runtime.checkpoints.serializer
+
+    def start(
+        self,
+        pipeline: Pipeline,
+        run_id: str,
+        state: Any,
+        digest: str,
+        tags: Sequence[str],
+        delay_seconds: float,
+    ) -> None:
+        """Make a run, or find that it is there; see `Pipeline.start`.
+
+        Where the log is not in the run store: body, then head, then message. Dying between them leaves
+        a body that the same start adopts, or a head that the reconciler publishes.
+        """
+        first = pipeline.first
+        routed = self._runtime.routing.next(pipeline.name, first)
+        record = self._input(pipeline, run_id, state, tags)
+        head = Head(
+            run_id=run_id,
+            pipeline=pipeline.name,
+            version=pipeline.version,
+            digest=digest,
+            stages_total=len(pipeline.stages),
+            tags=tuple(tags),
+            checkpoint_id=self._serializer.metadata(record.key, record.header).checkpoint_id,
+            at=record.key.path,
+            stage=first.name,
+            queue=routed.queue,
+            priority=routed.priority,
+            time_limit_ms=routed.time_limit_ms,
+            patience_ms=int(self._runtime.settings.patience_seconds * 1000),
+        )
+        stands = None
+        if not self._runtime.log_in_runs and (stands := self._runs.get(run_id)) is None:
+            head = replace(head, checkpoint_id=self._put_input(record, pipeline, first.input))
+        push = None if delay_seconds else self._runtime.dispatch.render(head)
+        if stands is None:
+            stands = self._runs.create(
+                head,
+                record=record if self._runtime.log_in_runs else None,
+                push=push,
+                delay_ms=int(delay_seconds * 1000),
+            )
+        if stands is None:
+            if push is None and not delay_seconds:
+                self._runtime.dispatch.publish(head)
+        elif (stands.pipeline, stands.digest) != (pipeline.name, digest):
+            raise InputMismatch(
+                f"Run {run_id} exists already, of pipeline {stands.pipeline} with another input. "
+                "Take another run id, or none.",
+                run_id=run_id,
+                status=stands.status,
+            )
+
+    def retry(self, run_id: str) -> None:
+        """Let a failed or scheduled run move now."""
+        self._move(run_id, (RunStatus.FAILED, RunStatus.SCHEDULED), "retried")
+
+    def resume(self, run_id: str) -> None:
+        """Let a paused run move, or take back the pause of one that still runs its stage."""
+        self._move(run_id, (RunStatus.PAUSED, RunStatus.RUNNING), "resumed")
+
+    def pause(self, run_id: str) -> None:
+        """Stop a run before its next stage."""
+        status = self._runs.pause(valid_name(run_id))
+        if status is None:
+            raise self._unknown(run_id)
+        if status.ended or status is RunStatus.CANCELLING:
+            raise Conflict(f"Run {run_id} is {status}: it cannot be paused.", run_id=run_id, status=status)
+
+    def cancel(self, run_id: str) -> None:
+        """End a run with a checkpoint that says so; cancelling twice is harmless."""
+        status = self._runs.intend(valid_name(run_id), new_checkpoint_id())
+        if status is None:
+            raise self._unknown(run_id)
+        if status is RunStatus.COMPLETED:
+            raise Conflict(f"Run {run_id} has completed: it cannot be cancelled.", run_id=run_id, status=status)
+        if status is not RunStatus.CANCELLED:
+            self.settle(self.head(run_id))
+
+    def settle(self, head: Head) -> None:
+        """Finish a cancelling that was begun, by whomever."""
+        if head.status is not RunStatus.CANCELLING:
+            return
+        try:
+            last = self._runtime.checkpoints.get(head.key)
+        except Corrupt as error:
+            logger.error("Run %s is cancelled without its state: %s", head.run_id, error)
+            last = Checkpoint(metadata=CheckpointMetadata(run_id=head.run_id, sequence=0))
+        metadata = CheckpointMetadata(
+            run_id=head.run_id,
+            sequence=head.sequence + 1,
+            timeline=head.timeline,
+            lane=head.lane,
+            checkpoint_id=head.intent,
+            parent=head.checkpoint_id,
+            status=Status.CANCELLED,
+            token=head.token,
+            pipeline=head.pipeline,
+            pipeline_version=head.version,
+            tags=head.tags,
+        )
+        record = self._serializer.encode(last.model_copy(update={"metadata": metadata}))
+        if not self._runtime.log_in_runs:
+            try:
+                self._log.put(record)
+            except AlreadyExists:
+                pass  # Another process wrote the same checkpoint: only its time differs.
+        self._runs.settle(
+            head,
+            path=record.key.path,
+            sequence=metadata.sequence,
+            record=record if self._runtime.log_in_runs else None,
+        )
+
+    def delete(self, run_id: str) -> None:
+        """Forget a run that has ended or is paused, with its checkpoints."""
+        status = self._runs.delete(valid_name(run_id))
+        if status is not None:
+            raise Conflict(
+                f"Run {run_id} is {status}: cancel or pause it before deleting it.",
+                run_id=run_id,
+                status=status,
+            )
+        self._log.delete_run(run_id)
+
+    def state(self, head: Head) -> Any:
+        """Return the current state as the type of the stage that gave it, where that is known here."""
+        checkpoint = self._runtime.checkpoints.get(head.key)
+        pipeline = self._runtime.pipelines.get(head.pipeline)
+        stage = pipeline.stages.get(checkpoint.metadata.stage or "") if pipeline else None
+        if stage is None or stage.output is None:
+            return checkpoint.state
+        return self._runtime.checkpoints.get(head.key, state_type=stage.output).state
+
+    def head(self, run_id: str) -> Head:
+        """Return the head of a run.
+
+        Raises:
+            UnknownRun: There is none.
+        """
+        head = self._runs.get(valid_name(run_id))
+        if head is None:
+            raise self._unknown(run_id)
+        return head
+
+    def _move(self, run_id: str, allowed: tuple[RunStatus, ...], done: str) -> None:
+        head = self.head(run_id)
+        if head.status not in allowed or not self._runs.resume(head):
+            status = self.head(run_id).status
+            raise Conflict(
+                f"Run {run_id} is {status}; only a run that is {' or '.join(allowed)} can be {done}.",
+                run_id=run_id,
+                status=status,
+            )
+        head = self.head(run_id)
+        if head.status is RunStatus.QUEUED:
+            self._runtime.dispatch.publish(head)
+
+    def _input(self, pipeline: Pipeline, run_id: str, state: Any, tags: Sequence[str]) -> Record:
+        first = pipeline.first
+        metadata = CheckpointMetadata(
+            run_id=run_id,
+            sequence=0,
+            next_stage=first.name,
+            pipeline=pipeline.name,
+            pipeline_version=pipeline.version,
+            tags=tuple(tags),
+        )
+        return self._serializer.encode(
+            Checkpoint(metadata=metadata, state=state), state_type=first.input
+        )
+
+    def _put_input(
+        self, record: Record, pipeline: Pipeline, adapter: TypeAdapter[Any] | None
+    ) -> str:
+        """Write checkpoint 0, or adopt the one that a start which died has left; return its id."""
+        mine = self._serializer.decode(record, state_type=adapter)
+        try:
+            self._log.put(record)
+        except AlreadyExists as error:
+            stands = self._serializer.decode(self._log.get(record.key), state_type=adapter)
+            if stands.metadata.pipeline != pipeline.name or stands.state != mine.state:
+                raise InputMismatch(
+                    f"The log of run {record.key.run_id} begins with another input. Take another run "
+                    "id, or none.",
+                    run_id=record.key.run_id,
+                ) from error
+            return stands.metadata.checkpoint_id
+        return mine.metadata.checkpoint_id
+
+    def _unknown(self, run_id: str) -> UnknownRun:
+        return UnknownRun(f"No run {run_id} in {self._runs.location}.", run_id=run_id)

@@ -1,0 +1,165 @@
+"""A pipeline: a named, versioned sequence of stages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
+
+from milepost.checkpointing import Misconfigured
+from milepost.checkpointing.codec import dump_json
+from milepost.checkpointing.ids import new_run_id, valid_name
+
+from .duration import Duration, seconds
+from .errors import UnknownPipeline
+from .retry import Retry
+from .run import Run
+from .stage import Stage, StageOptions, validated
+
+if TYPE_CHECKING:
+    from .app import Milepost
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of `Pipeline.stage`; `StageOptions` says what they mean."""
+
+    retry: Retry
+    timeout: Duration | None
+    queue: str | None
+    priority: int
+    rate_limit: str | None
+
+
+class Pipeline:
+    """Stages in the order in which they were defined. Made by `Milepost.pipeline`."""
+
+    def __init__(self, app: Milepost, name: str, version: str = "1") -> None:
+        self.app = app
+        self.name = valid_name(name, "pipeline name")
+        self.version = valid_name(version, "pipeline version")
+        self.stages: dict[str, Stage] = {}
+
+    @overload
+    def stage(self, function: F, /) -> F: ...
+    @overload
+    def stage(
+        self, /, *, name: str | None = None, **options: Unpack[Options]
+    ) -> Callable[[F], F]: ...
+    def stage(
+        self, function: F | None = None, /, *, name: str | None = None, **options: Any
+    ) -> F | Callable[[F], F]:
+        """Add a function as the next stage; use as ``@pipeline.stage`` or ``@pipeline.stage(retry=…)``.
+
+        The function itself is returned unchanged, so that it can be called and tested as it is.
+
+        Args:
+            name: Defaults to the function's.
+            **options: See `StageOptions`.
+
+        Raises:
+            Misconfigured: The name is taken, or the function cannot be a stage.
+        """
+
+        def add(function: F) -> F:
+            stage = Stage(name or function.__name__, function, StageOptions(**options))
+            if stage.name in self.stages:
+                raise Misconfigured(f"Pipeline {self.name} has a stage {stage.name} already.")
+            self.stages[stage.name] = stage
+            self.app.register(self, stage)
+            return function
+
+        return add if function is None else add(function)
+
+    def following(self, stage: str) -> Stage | None:
+        """Return the stage after *stage*; None after the last.
+
+        Raises:
+            UnknownPipeline: There is no such stage.
+        """
+        names = [*self.stages]
+        if stage not in self.stages:
+            raise UnknownPipeline(
+                f"Pipeline {self.name} has no stage {stage!r}; it has {', '.join(names)}."
+            )
+        position = names.index(stage) + 1
+        return self.stages[names[position]] if position < len(names) else None
+
+    @property
+    def first(self) -> Stage:
+        """The first stage.
+
+        Raises:
+            Misconfigured: There is none yet.
+        """
+        for stage in self.stages.values():
+            return stage
+        raise Misconfigured(f"Pipeline {self.name} has no stages.")
+
+    def start(
+        self,
+        state: Any = None,
+        *,
+        run_id: str | None = None,
+        tags: Sequence[str] = (),
+        delay: Duration | None = None,
+    ) -> Run:
+        """Start a run and return it at once.
+
+        When this returns the run is durable and will end; if the process dies in it, either nothing
+        happened or the run goes on by itself. Starting the same id with the same input again returns
+        the run that is there.
+
+        Args:
+            state: The first stage's input: its model, or a dict that the model accepts.
+            run_id: A name of your own, and the idempotency key; by default a fresh one.
+            tags: For listing.
+            delay: Do not begin before this long from now.
+
+        Raises:
+            StateInvalid, NotSerializable, TooLarge: The input cannot be used; nothing was written.
+            InvalidName: The run id or a tag breaks the rule for names.
+            InputMismatch: The id belongs to a run of another pipeline or with another input.
+            Unavailable: The store does not answer; whether the run was made is not known, and
+                starting it again with the same id is safe.
+        """
+        run_id = new_run_id() if run_id is None else valid_name(run_id)
+        tags = tuple(valid_name(tag, "tag") for tag in dict.fromkeys(tags))
+        first = self.first
+        if first.input is not None:
+            state = validated(state, first.input, first.name, run_id)
+        digest = hashlib.sha256(
+            f"{self.name}\n".encode() + dump_json(state, name="state", adapter=first.input)
+        ).hexdigest()
+        delay_seconds = 0.0 if delay is None else seconds(delay)
+        self.app.lifecycle.start(self, run_id, state, digest, tags, delay_seconds)
+        return Run(self.app, run_id)
+
+    def delay(self, state: Any = None) -> Run:
+        """Start a run with defaults, as Celery's `Task.delay` does."""
+        return self.start(state)
+
+    def apply_async(
+        self,
+        args: Sequence[Any] = (),
+        *,
+        task_id: str | None = None,
+        countdown: float | None = None,
+        eta: datetime | None = None,
+    ) -> Run:
+        """Start a run the way a Celery task is: ``args`` holds the one state, `task_id` is the run id."""
+        if len(args) > 1:
+            raise Misconfigured(f"A pipeline takes one state; {len(args)} arguments were given.")
+        if eta is not None:
+            countdown = max(0.0, (eta - datetime.now(eta.tzinfo)).total_seconds())
+        return self.start(args[0] if args else None, run_id=task_id, delay=countdown)
+
+    def call(self, state: Any = None) -> Any:
+        """Run all stages here and now, without stores, checkpoints or retries, and return the last state.
+
+        For tests, and to compare with. Stages that take a context get one that is never stopping.
+        """
+        return self.app.call_inline(self, state)
+

@@ -1,0 +1,62 @@
+"""Someone always looks: runs that should be moving and are not are set going again."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .head import Head, RunStatus
+from .runs import Look
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+logger = logging.getLogger("milepost")
+_SLACK_MS = 1_000
+
+
+class Reconciler:
+    """Looks at what is due. All it does is idempotent, so any number may look at once, unelected."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        settings = runtime.settings
+        self._cap_ms = int(settings.patience_cap_seconds * 1000)
+
+    def look(self, limit: int = 100) -> int:
+        """Deal with up to *limit* runs of each shard and return how many messages were published.
+
+        Raises:
+            Unavailable: The run store does not answer.
+        """
+        found = self._runtime.runs.look(limit)
+        waiting: dict[str, int | None] = {}
+        published = 0
+        for head in found.heads:
+            if head.status is RunStatus.CANCELLING:
+                self._runtime.lifecycle.settle(head)
+            elif not head.published_at:
+                published += self._runtime.dispatch.publish(head)
+            else:
+                patience = min(self._cap_ms, head.patience_ms * 2)
+                if self._is_lost(head, found, waiting):
+                    logger.warning("Run %s: the message of stage %s is lost; it is published again.", head.run_id, head.stage)
+                    published += self._runtime.dispatch.publish(head, patience_ms=patience)
+                else:
+                    self._runtime.runs.requeue(
+                        head, push=None, published=False, patience_ms=patience
+                    )
+        return published
+
+    def _is_lost(self, head: Head, found: Look, waiting: dict[str, int | None]) -> bool:
+        """Whether the message has no reason to be still unclaimed.
+
+        It has none if a message that was published later to the same queue has been claimed, or if the
+        queue is empty. A backlog of hours is a reason; doubling patience keeps looking cheap then.
+        """
+        newest = found.newest.get((head.queue, head.priority), 0)
+        if head.published_at < newest - _SLACK_MS:
+            return True
+        if head.queue not in waiting:
+            waiting[head.queue] = self._runtime.dispatch.waiting(head.queue)
+        return waiting[head.queue] == 0

@@ -1,0 +1,102 @@
+"""What one process needs to work on runs: open stores, an engine, and an owner once it runs stages."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery import Celery
+
+from milepost.checkpointing import CheckpointManager, CheckpointStore
+from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
+from milepost.checkpointing.redis_connection import open_redis
+
+from . import liveness
+from .dispatch import Dispatch
+from .engine import Engine
+from .faultpoints import FaultPoints
+from .lifecycle import Lifecycle
+from .outbox import Outbox
+from .owner import Owner
+from .reconcile import Reconciler
+from .routing import Routing
+from .runs import RunStore
+from .runs.base import IDENTITY_KEY
+from .settings import TaskSettings
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+
+class Runtime:
+    """Built once a process, because connections, locks and threads do not survive a fork."""
+
+    def __init__(
+        self,
+        celery: Celery,
+        runs: RunStore,
+        log: CheckpointStore,
+        settings: TaskSettings,
+        faultpoints: FaultPoints,
+        pipelines: Mapping[str, Pipeline],
+    ) -> None:
+        self.celery = celery
+        self.pipelines = pipelines
+        self.runs = runs
+        self.checkpoints = CheckpointManager(log, settings)
+        self.settings = settings
+        self.faultpoints = faultpoints
+        self.log_in_runs = runs.holds_log(log)
+        self.routing = Routing(celery)
+        outbox = Outbox(celery, push=self._broker_in_runs())
+        self.dispatch = Dispatch(runs, outbox, settings)
+        self.lifecycle = Lifecycle(self)
+        self.engine = Engine(self, SoftTimeLimitExceeded)
+        self.reconciler = Reconciler(self)
+        self._owner: Owner | None = None
+        self._owner_lock = threading.Lock()
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where processes of this host that work on the same run store meet."""
+        return liveness.directory(self.settings, self.runs.identity())
+
+    @property
+    def owner(self) -> Owner:
+        """This process as an owner of claims; its heart begins to beat at the first use."""
+        with self._owner_lock:
+            if self._owner is None:
+                self._owner = Owner(self.runs, self.settings, self.folder)
+            return self._owner
+
+    @property
+    def owner_id(self) -> str | None:
+        """The owner's id, if this process has run stages."""
+        return self._owner.id if self._owner else None
+
+    def close(self) -> None:
+        """Sign off and close the stores."""
+        if self._owner is not None:
+            self._owner.close()
+        self.checkpoints.close()
+        self.runs.close()
+
+    def _broker_in_runs(self) -> bool:
+        """Whether the broker is the very Redis and database that holds the runs: proven by a probe."""
+        url = self.celery.conf.broker_write_url or self.celery.conf.broker_url
+        if not isinstance(url, str) or url.split("://")[0] not in REDIS_SCHEMES or ";" in url:
+            return False
+        mine, client = self.runs.identity(), open_redis(url, self.settings)
+        try:
+            seen = client.get(IDENTITY_KEY)
+        except Exception as error:  # noqa: BLE001 - an unreachable broker is simply not the run store
+            logging.getLogger("milepost").warning("The broker does not answer: %s", error)
+            return False
+        finally:
+            client.close()
+        return seen is not None and seen.decode() == mine

@@ -1,0 +1,135 @@
+"""The guardian: recovery and orderly stopping, from a thread beside the worker's own loop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from typing import Any, ClassVar
+
+from celery import bootsteps
+from celery.signals import worker_process_shutdown, worker_shutting_down
+
+from milepost.checkpointing import CheckpointError
+from milepost.tasks import Milepost, liveness
+
+from .settings import WorkerSettings
+
+logger = logging.getLogger("milepost.worker")
+
+
+class Guardian(bootsteps.StartStopStep):
+    """Looks after this host's processes and everybody's runs as long as the worker lives.
+
+    Five times a second it asks whether a process of this host that held claims has died, and frees them
+    at once; once a second it reconciles. On SIGTERM it tells stages to stop and ends the worker when the
+    grace period is over.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+    app: ClassVar[Milepost]
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self._settings = WorkerSettings()
+        self._prefork = "prefork" in worker.pool_cls.__module__
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._runtime = self.app.runtime
+        self._thread = threading.Thread(target=self._watch, name="milepost-guardian", daemon=True)
+
+    def start(self, worker: Any) -> None:
+        """Free what earlier workers of this host left, before the first message is taken."""
+        liveness.withdraw_stop(self._runtime.folder)
+        worker_shutting_down.connect(self._on_shutting_down)
+        worker_process_shutdown.connect(self._on_child_leaving)
+        self._tend()
+        self._thread.start()
+
+    def stop(self, worker: Any) -> None:
+        """Leave: the pool is empty, or about to be ended by force."""
+        self._ended.set()
+        self._thread.join(timeout=2)
+        self._runtime.close()
+        liveness.withdraw_stop(self._runtime.folder)
+
+    def terminate(self, worker: Any) -> None:
+        """Leave in haste (SIGQUIT): what is still held is handed back uncounted."""
+        liveness.announce_stop(self._runtime.folder)
+        self._hand_back()
+
+    def _on_shutting_down(self, **_: Any) -> None:
+        liveness.announce_stop(self._runtime.folder)
+        self._stopping.set()
+
+    def _on_child_leaving(self, **_: Any) -> None:
+        if self.app._runtime is not None and self.app._runtime_pid == os.getpid():
+            self.app.runtime.close()
+
+    def _watch(self) -> None:
+        next_look = 0.0
+        stop_at: float | None = None
+        while not self._ended.wait(self._settings.neighbour_seconds):
+            now = time.monotonic()
+            found = self._tend()
+            if found or now >= next_look:
+                next_look = now + self._settings.reconcile_seconds
+                self._look()
+            if self._stopping.is_set() and stop_at is None:
+                stop_at = now + self._settings.grace_seconds
+            if stop_at is not None and now >= stop_at:
+                self._end_by_force()
+                return
+
+    def _tend(self) -> bool:
+        """Bury the owners of this host that have ended; True if there were any."""
+        found = False
+        folder = self._runtime.folder
+        for owner in liveness.gone(folder, self._runtime.owner_id):
+            seen_by_parent = owner.parent == os.getpid()
+            if liveness.stop_announced(folder, owner.parent):
+                cause = "leaving"
+            else:
+                cause = "child" if seen_by_parent else "owner"
+            try:
+                runs = self._runtime.runs.bury(owner.owner, cause)
+            except CheckpointError as error:
+                logger.warning("Cannot free what owner %s held: %s", owner.owner, error)
+                continue
+            liveness.forget(folder, owner.owner)
+            if runs:
+                logger.warning("A process has died (%s); going on with: %s", cause, ", ".join(runs))
+                found = True
+        return found
+
+    def _look(self) -> None:
+        try:
+            self._runtime.reconciler.look()
+        except CheckpointError as error:
+            logger.warning("Cannot look after runs: %s", error)
+        except Exception:
+            # A thread that looks after everybody's runs must not end by one run's oddity.
+            logger.exception("Looking after runs failed; it goes on.")
+
+    def _hand_back(self) -> None:
+        folder = self._runtime.folder
+        for owner in liveness.owners(folder):
+            if owner.parent == os.getpid() or owner.owner == self._runtime.owner_id:
+                try:
+                    self._runtime.runs.bury(owner.owner, "leaving")
+                except CheckpointError as error:
+                    logger.warning("Cannot hand back: %s", error)
+        self._look()
+
+    def _end_by_force(self) -> None:
+        logger.warning(
+            "Stages still run after %g s of grace; they are handed back and the worker ends.",
+            self._settings.grace_seconds,
+        )
+        self._hand_back()
+        if self._prefork:
+            os.kill(os.getpid(), signal.SIGQUIT)
+        else:
+            # Threads cannot be interrupted, and Celery's cold shutdown does not know these pools.
+            os._exit(1)

@@ -1,0 +1,30 @@
+"""Settings of the room, read from ``MILEPOST_…`` variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """How a worker looks after runs, and how it stops."""
+
+    model_config = SettingsConfigDict(env_prefix="MILEPOST_", frozen=True, extra="ignore")
+
+    reconcile_seconds: float = Field(default=1.0, gt=0)
+    """How often each worker looks for runs that should be moving."""
+
+    neighbour_seconds: float = Field(default=0.2, gt=0)
+    """How often a worker asks whether a process of its host has died."""
+
+    grace_seconds: float = Field(default=25.0, ge=0)
+    """How long stages may go on after SIGTERM before they are handed back and the worker ends. Keep it
+    below what the supervisor waits before SIGKILL: Kubernetes 30 s, systemd 90 s, Docker 10 s."""
+
+    event_flush_seconds: float = Field(default=0.5, gt=0)
+    """How long task events are gathered before they go to Flower in one message."""
+
+    home: Path = Path(".milepost")
+    """Where the embedded server keeps its data."""
