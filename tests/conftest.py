@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from support.redis_server import RedisServer
+from support.s3_server import MotoServer, SeaweedServer
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,17 @@ def redis_url(redis_server: RedisServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def seaweed_server() -> Iterator[SeaweedServer]:
+    """One SeaweedFS for the session; tests keep apart by their prefixes."""
+    with SeaweedServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[MotoServer]:
+    """One moto for the session; tests keep apart by their prefixes."""
+    with MotoServer() as server:
+        yield server

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -17,8 +19,9 @@ def missing(reason: str) -> NoReturn:
 
 
 def need_program(*names: str) -> str:
-    """Return the path of the first of *names* that is installed."""
+    """Return the path of the first of *names* on PATH or beside this Python."""
+    folders = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
     for name in names:
-        if path := shutil.which(name):
+        if path := shutil.which(name, path=folders):
             return path
-    missing(f"none of these programs is on PATH: {', '.join(names)}")
+    missing(f"none of these programs is installed: {', '.join(names)}")

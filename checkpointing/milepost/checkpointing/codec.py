@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import BaseModel, JsonValue, SecretBytes, SecretStr, TypeAdapter
+from pydantic_core import from_json
 
 from .errors import NotSerializable
 
 _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+_DEEPEST = 200
+"""pydantic's parser reads no JSON that is nested deeper."""
 
 
 def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None) -> bytes:
@@ -25,36 +28,30 @@ def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None)
             way.
 
     Raises:
-        NotSerializable: A value inside cannot be written, is NaN or infinite, or contains itself.
-            `path` names it.
+        NotSerializable: A value inside cannot be written, is NaN or infinite, contains itself, is
+            a pydantic secret or is nested deeper than 200. `path` names it.
     """
+    if adapter is None and isinstance(value, BaseModel):
+        adapter = _ANY
+    plain = value
     try:
-        if adapter is not None:
-            value = adapter.dump_python(value, mode="json", warnings="error")
-        elif isinstance(value, BaseModel):
-            value = value.model_dump(mode="json", warnings="error")
-        else:
+        if adapter is None:
             _JSON.validate_python(value)
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        return text.encode()
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        path = join(name, *(part for part in first["loc"] if part not in _JSON_TAGS))
-        raise NotSerializable(
-            f"{path} is no JSON ({first['msg']}). Use dict, list, str, int, float, bool or None, "
-            "or annotate the stage with a pydantic model.",
-            path=path,
-        ) from error
-    except PydanticSerializationError as error:
-        raise NotSerializable(f"{name} cannot be written as JSON: {error}", path=name) from error
-    except UnicodeEncodeError as error:
-        raise NotSerializable(f"{name} holds text that is no Unicode: {error}", path=name) from error
+        else:
+            plain = _dump(adapter, value, "json")
+        text = json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        data = text.encode()
+        if text.count("[") + text.count("{") > _DEEPEST:
+            from_json(data)
     except (ValueError, TypeError, RecursionError) as error:
-        path = next(_bad_numbers(value, name), name)
-        raise NotSerializable(
-            f"{path} cannot be written as JSON: {error}. NaN, infinity and cycles are refused.",
-            path=path,
-        ) from error
+        dumped = adapter is None or plain is not value
+        fault = next(_faults(plain, name), None) if dumped else None
+        raise _refusal(*(fault or (name, str(error)))) from error
+    if adapter is not None and ("null" in text or "**********" in text):
+        whole = _dump(adapter, value, "python")
+        if _is_suspect(whole):
+            _check_unchanged(whole, plain, name)
+    return data
 
 
 def load_json(data: bytes, adapter: TypeAdapter[Any] | None = None) -> Any:
@@ -63,7 +60,8 @@ def load_json(data: bytes, adapter: TypeAdapter[Any] | None = None) -> Any:
     Raises:
         pydantic.ValidationError: It is not of that type.
     """
-    return (adapter or _JSON).validate_json(data)
+    # Fields were written under their names; programs may offer them under their aliases.
+    return (adapter or _JSON).validate_json(data, by_alias=True, by_name=True)
 
 
 def join(name: str, *parts: object) -> str:
@@ -71,18 +69,80 @@ def join(name: str, *parts: object) -> str:
     return name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
 
 
-# JsonValue names its own variants in locations; they say nothing to a reader.
-_JSON_TAGS = frozenset({"dict", "list", "str", "int", "float", "bool", "NoneType", "[key]"})
+def _dump(adapter: TypeAdapter[Any], value: Any, mode: Literal["json", "python"]) -> Any:
+    # round_trip leaves out what is computed from other fields and would not be accepted back.
+    return adapter.dump_python(value, mode=mode, by_alias=False, round_trip=True, warnings="error")
 
 
-def _bad_numbers(value: Any, path: str, depth: int = 0) -> Iterator[str]:
-    if depth > 200:
-        yield path
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield path
-    elif isinstance(value, dict):
+def _refusal(path: str, reason: str) -> NotSerializable:
+    return NotSerializable(
+        f"{path} cannot be kept in a checkpoint: {reason}. Use dict, list, str, int, finite float, "
+        "bool or None, or annotate the stage with a pydantic model.",
+        path=path,
+    )
+
+
+def _faults(value: Any, path: str, around: tuple[int, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Find what is no JSON in *value*: where, and why."""
+    if isinstance(value, dict | list):
+        if id(value) in around:
+            yield path, "it contains itself"
+            return
+        if len(around) >= _DEEPEST:
+            yield f"{path[:80]}…", f"it is nested deeper than {_DEEPEST}"
+            return
+        around = (*around, id(value))
+    if isinstance(value, dict):
         for key, item in value.items():
-            yield from _bad_numbers(item, join(path, key), depth + 1)
-    elif isinstance(value, list | tuple):
+            if not isinstance(key, str) or not _is_unicode(key):
+                yield path, f"its key {key!a} is no Unicode text"
+            else:
+                yield from _faults(item, join(path, key), around)
+    elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _bad_numbers(item, join(path, index), depth + 1)
+            yield from _faults(item, join(path, index), around)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield path, f"it is {value}"
+    elif isinstance(value, str):
+        if not _is_unicode(value):
+            yield path, "it is no Unicode text"
+    elif value is not None and not isinstance(value, int):
+        yield path, f"it is of type {type(value).__name__}"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_suspect(value: Any) -> bool:
+    """Tell, at the speed of C, whether `_check_unchanged` might find something."""
+
+    def unpacked(item: object) -> Any:
+        if isinstance(item, SecretStr | SecretBytes):
+            raise ValueError("a secret")
+        return list(item) if isinstance(item, set | frozenset) else None
+
+    try:
+        json.dumps(value, allow_nan=False, skipkeys=True, default=unpacked)
+    except ValueError:
+        return True
+    return False
+
+
+def _check_unchanged(value: Any, written: Any, path: str) -> None:
+    """Refuse what pydantic replaces in silence: NaN and infinity by null, secrets by asterisks."""
+    if isinstance(value, float) and written is None:
+        raise _refusal(path, f"it is {value}")
+    if isinstance(value, SecretStr | SecretBytes) and value:
+        raise _refusal(path, "it is a secret, of which asterisks would be written")
+    if isinstance(value, dict) and isinstance(written, dict):
+        for key, item, other in zip(value, value.values(), written.values(), strict=False):
+            _check_unchanged(item, other, join(path, key))
+    elif isinstance(value, list | tuple | set | frozenset) and isinstance(written, list):
+        for index, (item, other) in enumerate(zip(value, written, strict=False)):
+            _check_unchanged(item, other, join(path, index))

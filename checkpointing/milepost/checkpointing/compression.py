@@ -47,7 +47,11 @@ def inflate(data: bytes, compression: Compression, *, size_bytes: int, limit_byt
         )
     if compression is Compression.ZSTD:
         try:
-            data = zstandard.ZstdDecompressor().decompress(data, max_output_size=size_bytes)
+            # zstandard allocates what the frame announces, whatever it is given as a maximum.
+            if zstandard.frame_content_size(data) == size_bytes:
+                data = zstandard.ZstdDecompressor().decompress(data)
+            else:
+                raise Corrupt(f"The checkpoint's body is not a frame of {size_bytes} bytes.")
         except zstandard.ZstdError as error:
             raise Corrupt("The checkpoint's body does not inflate.") from error
     if len(data) != size_bytes:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from .errors import AlreadyExists, Expired, NotFound
+from .errors import AlreadyExists, Corrupt, Expired, NotFound
 from .ids import valid_name
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record, Status
 from .serializer import Serializer
 from .settings import CheckpointSettings
-from .stores import CheckpointStore, open_store
+from .stores import CheckpointStore, Entry, open_store
 
 
 class CheckpointManager:
     """Creates, restores and removes the checkpoints of runs in one store.
 
-    What it creates stands beside the commits of Milepost's engine and is never taken for one; what it
-    restores is the engine's last commit where there is one, else the last it created itself.
+    What it creates stands beside the commits of Milepost's engine and is never taken for one; what
+    it restores is the engine's last commit where there is one, else the last it created itself.
 
     Args:
         store: A store, or the URL of one.
@@ -71,6 +71,7 @@ class CheckpointManager:
         if step_name is not None:
             valid_name(step_name, "step name")
         now = datetime.now(UTC)
+        expires_at = None if ttl_seconds is None else now + timedelta(seconds=ttl_seconds)
         while True:
             last = self._last(run_id, Kind.MANUAL)
             checkpoint = Checkpoint(
@@ -84,7 +85,7 @@ class CheckpointManager:
                     tags=tuple(valid_name(tag, "tag") for tag in tags),
                     cost=dict(cost or {}),
                     created_at=now,
-                    expires_at=None if ttl_seconds is None else now + timedelta(seconds=ttl_seconds),
+                    expires_at=expires_at,
                     error=error,
                 ),
                 state=state,
@@ -116,18 +117,29 @@ class CheckpointManager:
                 return self._open(record, state_type)
         raise NotFound(f"Run {run_id} has no checkpoint in {self.store.location}.", run_id=run_id)
 
-    def restore_from(self, run_id: str, checkpoint_id: str, *, state_type: Any = None) -> Checkpoint:
-        """Return the checkpoint with this `checkpoint_id`, however old.
+    def restore_from(
+        self, run_id: str, checkpoint_id: str, *, state_type: Any = None
+    ) -> Checkpoint:
+        """Return the checkpoint with this `checkpoint_id`, however old, past damaged ones.
 
         Raises:
             NotFound: The run has no such checkpoint.
             Expired: Its time to live is over.
-            Corrupt: It is damaged.
+            Corrupt: It is damaged, or was not found among others that are.
         """
-        for metadata in self._metadata(valid_name(run_id)):
+        valid_name(run_id)
+        damaged: Corrupt | None = None
+        for entry in chain.from_iterable(self._entries(run_id, kind) for kind in Kind):
+            try:
+                metadata = self.serializer.metadata(entry.key, entry.header)
+            except Corrupt as error:
+                damaged = error
+                continue
             if metadata.checkpoint_id == checkpoint_id:
                 return self.get(metadata.key, state_type=state_type)
-        raise NotFound(f"Run {run_id} has no checkpoint with id {checkpoint_id!r}.", run_id=run_id)
+        raise damaged or NotFound(
+            f"Run {run_id} has no checkpoint with id {checkpoint_id!r}.", run_id=run_id
+        )
 
     def get(self, key: CheckpointKey, *, state_type: Any = None) -> Checkpoint:
         """Return the checkpoint under *key*; raises as `restore_from` does."""
@@ -207,18 +219,17 @@ class CheckpointManager:
         return checkpoint
 
     def _metadata(self, run_id: str) -> Iterator[CheckpointMetadata]:
-        return merge(
-            *(self._series(run_id, kind) for kind in Kind),
-            key=lambda metadata: metadata.created_at,
-            reverse=True,
+        series = (
+            (self.serializer.metadata(entry.key, entry.header) for entry in entries)
+            for entries in [self._entries(run_id, kind) for kind in Kind]
         )
+        return merge(*series, key=lambda metadata: metadata.created_at, reverse=True)
 
-    def _series(self, run_id: str, kind: Kind) -> Iterator[CheckpointMetadata]:
+    def _entries(self, run_id: str, kind: Kind) -> Iterator[Entry]:
         cursor: str | None = None
         while True:
             page = self.store.history(run_id, kind, cursor=cursor)
-            for entry in page.items:
-                yield self.serializer.metadata(entry.key, entry.header)
+            yield from page.items
             if (cursor := page.cursor) is None:
                 return
 

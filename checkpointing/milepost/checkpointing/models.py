@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
 
 from .errors import CheckpointError
 from .ids import new_checkpoint_id
@@ -73,14 +73,18 @@ class CheckpointKey(NamedTuple):
         return cls(run_id, int(found[4], 16), int(found[3], 16), Kind(found[1]), found[2])
 
 
+def _writable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
 class CheckpointMetadata(BaseModel):
     """What is known of a checkpoint without reading its state."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run_id: str
-    sequence: int = Field(ge=0)
-    timeline: int = Field(default=0, ge=0)
+    sequence: int = Field(ge=0, lt=1 << 32)
+    timeline: int = Field(default=0, ge=0, lt=1 << 32)
     kind: Kind = Kind.COMMIT
     lane: str = MAIN_LANE
     checkpoint_id: str = Field(default_factory=new_checkpoint_id)
@@ -97,15 +101,15 @@ class CheckpointMetadata(BaseModel):
     pipeline: str | None = None
     pipeline_version: str | None = None
     tags: tuple[str, ...] = ()
-    cost: dict[str, float] = Field(default_factory=dict)
+    cost: dict[str, FiniteFloat] = Field(default_factory=dict)
     """Spent on this stage, by unit (``usd``, ``tokens_in``, …)."""
     worker: str | None = None
-    started_at: datetime | None = None
+    started_at: AwareDatetime | None = None
     """When the try began, by the worker's clock."""
-    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     """By the clock of the process that wrote it: for people; nothing is decided by it."""
-    expires_at: datetime | None = None
-    error: str | None = None
+    expires_at: AwareDatetime | None = None
+    error: Annotated[str, AfterValidator(_writable)] | None = None
 
     @property
     def key(self) -> CheckpointKey:
@@ -141,14 +145,12 @@ class Checkpoint(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A checkpoint as stores keep it: two opaque byte strings under a key.
+    """A checkpoint as stores keep it: two byte strings under a key.
 
     `header` holds the metadata and proves `body`; `body` holds everything else. Stores keep the two
-    apart or together as they like, and must return them unchanged.
+    apart, or together for `envelope.split` to cut, and must return them unchanged.
     """
 
     key: CheckpointKey
     header: bytes
     body: bytes
-
-

@@ -7,13 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 from zlib import crc32
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import Script
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.retry import Retry
 
 from .errors import CheckpointError, Misconfigured, Refused, Unavailable
@@ -21,15 +31,40 @@ from .settings import CheckpointSettings
 
 SCHEMES = frozenset({"redis", "rediss", "unix", "redis+socket"})
 SHARDS = 16
-"""Everything of a run lies in one of this many hash slots. Part of the data layout: never change."""
+"""Everything of a run lies in one of this many hash slots. Part of the layout: never change."""
 
-_TRANSIENT = ("LOADING", "MASTERDOWN", "READONLY", "OOM", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
-_SECRET = re.compile(r"(?<=://)([^/@\s]*:)[^/@\s]*(?=@)|(?<=[?&])(password|secret\w*)=[^&]*", re.I)
+# What redis-py knows, it takes off the text and says by class; the rest stands in the text.
+_TRANSIENT = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
+_TRANSIENT_TEXT = re.compile(r"(?:^|error: )(?:BUSY|MISCONF|NOREPLICAS|UNKILLABLE|LOADING)\b")
+# A password may hold anything while its URL is wrong, so it ends at the last "@".
+_SECRET = re.compile(
+    r"((?:://|%3A%2F%2F)[^/?#:@%\s]*(?::|%3A))\S*(?=@|%40)"
+    r"|(?<=[?&])(\w*(?:password|secret|token)\w*=)[^&\s]*",
+    re.I,
+)
 
 
 def redacted(url: str) -> str:
-    """Return *url* without its password."""
-    return _SECRET.sub(lambda found: f"{found[1] or found[2] + '='}***", url)
+    """Return *url*, or a text with one in it, without passwords."""
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}***", url)
+
+
+def read_url(url: str) -> SplitResult:
+    """Split *url*.
+
+    Raises:
+        Misconfigured: It cannot be read.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # Not chained: the text of the original may quote the password.
+        raise Misconfigured(
+            f"{redacted(url)} cannot be read as a URL. Special characters in a password must be "
+            "percent-encoded."
+        ) from None
+    return parts
 
 
 def open_redis(url: str, settings: CheckpointSettings | None = None) -> redis.Redis:
@@ -43,7 +78,7 @@ def open_redis(url: str, settings: CheckpointSettings | None = None) -> redis.Re
         Misconfigured: The URL has another scheme or cannot be read.
     """
     settings = settings or CheckpointSettings()
-    parts = urlsplit(url)
+    parts = read_url(url)
     if parts.scheme not in SCHEMES:
         raise Misconfigured(
             f"{redacted(url)} is no Redis URL: expected redis://, rediss://, unix:// or "
@@ -54,15 +89,18 @@ def open_redis(url: str, settings: CheckpointSettings | None = None) -> redis.Re
         credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
         url = f"unix://{credentials}{quote(parts.path)}?db={database}"
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url,
             socket_timeout=settings.store_timeout_seconds,
             socket_connect_timeout=settings.store_timeout_seconds,
             health_check_interval=30,
             retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), settings.store_retries),
         )
-    except ValueError as error:
-        raise Misconfigured(f"{redacted(url)} is no Redis URL: {error}") from None
+        # Connections are made late, and would complain late of an option they do not know.
+        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+    except (ValueError, TypeError, RedisError) as error:
+        raise Misconfigured(f"{redacted(url)} is no Redis URL: {error}") from error
+    return client
 
 
 @contextmanager
@@ -73,9 +111,8 @@ def translated(location: str, run_id: str | None = None) -> Iterator[None]:
     except (AuthenticationError, NoPermissionError) as error:
         raise Refused(f"Redis at {location} refused: {error}", run_id=run_id) from error
     except ResponseError as error:
-        kind: type[CheckpointError] = (
-            Unavailable if str(error).startswith(_TRANSIENT) else Refused
-        )
+        transient = isinstance(error, _TRANSIENT) or _TRANSIENT_TEXT.search(str(error))
+        kind: type[CheckpointError] = Unavailable if transient else Refused
         raise kind(f"Redis at {location} answered: {error}", run_id=run_id) from error
     except (RedisError, OSError) as error:
         raise Unavailable(
@@ -101,9 +138,7 @@ ALL_PREFIXES = tuple(shard_prefix(shard) for shard in range(SHARDS))
 def load_script(client: redis.Redis, package: str, *names: str) -> Script:
     """Join Lua files of *package* into one script: shared functions first, the operation last."""
     folder = files(package) / "redis_scripts"
-    return client.register_script(
-        "\n".join((folder / f"{name}.lua").read_text() for name in names)
-    )
+    return client.register_script("\n".join((folder / f"{name}.lua").read_text() for name in names))
 
 
 def run_script(script: Script, keys: list[str], args: list[Any], client: Any = None) -> Any:

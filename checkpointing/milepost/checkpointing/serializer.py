@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from .codec import dump_json, load_json
 from .compression import deflate, inflate
 from .envelope import CodecId, check_body, open_header, seal
-from .errors import CheckpointError, Corrupt, TooLarge
+from .errors import CheckpointError, Corrupt, NotSerializable, TooLarge
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Record
 from .settings import CheckpointSettings
 
@@ -58,7 +59,7 @@ class Serializer:
             )
         compression, packed = deflate(body, threshold_bytes=self.settings.compress_from_bytes)
         header = seal(
-            metadata.model_dump_json(exclude_defaults=True).encode(),
+            _dump_metadata(metadata),
             packed,
             codec=CodecId.JSON,
             compression=compression,
@@ -116,6 +117,18 @@ class Serializer:
             tool_calls=load_json(lines[2]),
             context=load_json(lines[3]),
         )
+
+
+def _dump_metadata(metadata: CheckpointMetadata) -> bytes:
+    try:
+        # Not exclude_defaults: a default that a later version changes would change old records.
+        return metadata.model_dump_json(exclude_none=True).encode()
+    except PydanticSerializationError as error:
+        raise NotSerializable(
+            f"The metadata cannot be written as JSON: {error}",
+            path="metadata",
+            run_id=metadata.run_id,
+        ) from error
 
 
 def _placed(error: CheckpointError, key: CheckpointKey) -> CheckpointError:

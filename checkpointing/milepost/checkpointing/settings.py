@@ -18,7 +18,7 @@ class CheckpointSettings(BaseSettings):
     compress_from_bytes: int = Field(default=4096, ge=0)
     """Bodies of at least this many bytes are compressed; below, zstd costs more than it saves."""
 
-    store_timeout_seconds: float = Field(default=5.0, gt=0)
+    store_timeout_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     """How long one call to a store may take before it counts as unavailable."""
 
     store_retries: int = Field(default=3, ge=0)

@@ -170,7 +170,9 @@ class Milepost:
             try:
                 state = stage.call(state, context)
             except HandBack:
-                raise Misconfigured(f"Stage {stage.name} handed back; inline there is nobody to.") from None
+                raise Misconfigured(
+                    f"Stage {stage.name} handed back; inline there is nobody to."
+                ) from None
         return state
 
     def has_foreign_tasks(self) -> bool:
@@ -212,5 +214,3 @@ def _celery(url: str) -> Celery:
         worker_prefetch_multiplier=1,
     )
     return celery
-
-

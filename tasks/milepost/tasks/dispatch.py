@@ -47,7 +47,9 @@ class Dispatch:
             try:
                 self._outbox.publish(_task(head), head.step, head.queue, head.priority)
             except self._outbox.errors as error:
-                logger.warning("Run %s: publishing failed (%s); it is tried again.", head.run_id, error)
+                logger.warning(
+                    "Run %s: publishing failed (%s); it is tried again.", head.run_id, error
+                )
                 return False
             reach("published", head.step)
         done = self._runs.requeue(head, push=push, published=True, patience_ms=patience_ms)

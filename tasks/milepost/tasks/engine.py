@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 logger = logging.getLogger("milepost")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -89,7 +90,9 @@ class Engine:
             checkpoint, successor = self._load(claim, stage)
             self._reach("loaded", step)
             if successor is not None:
-                context.log.warning("Stage %s was done already; its checkpoint is adopted.", stage.name)
+                context.log.warning(
+                    "Stage %s was done already; its checkpoint is adopted.", stage.name
+                )
                 return self._advance(pipeline, stage, claim, successor, None)
             started = datetime.now(UTC)
             state = self._call(stage, checkpoint.state, context)
@@ -180,16 +183,16 @@ class Engine:
         if self._runtime.log_in_runs:
             return self._advance(pipeline, stage, claim, metadata, record)
         while True:
-            self._patiently(lambda: self._guard(bid))
+            self._patiently(self._guard, bid)
             try:
-                self._patiently(lambda: self._log.put(record))
+                self._patiently(self._log.put, record)
                 break
             except AlreadyExists:
                 adopted = self._adoptable(self._log.get(record.key), claim.head)
                 if adopted is not None:
                     metadata = adopted
                     break
-                timeline = self._patiently(lambda: self._runs.divert(claim))
+                timeline = self._patiently(self._runs.divert, claim)
                 if timeline is None:
                     return Advance.FENCED
                 claim = replace(claim, head=replace(claim.head, timeline=timeline))
@@ -236,9 +239,11 @@ class Engine:
                 published_at=0,
             )
             commit = replace(commit, following=routed, push=self._runtime.dispatch.render(after))
-        outcome = self._patiently(lambda: self._runs.advance(claim, commit))
+        outcome = self._patiently(self._runs.advance, claim, commit)
         if outcome is not Advance.ADVANCED:
-            logger.warning("Run %s: the result of stage %s was refused (%s).", head.run_id, stage.name, outcome)
+            logger.warning(
+                "Run %s: the result of stage %s was refused (%s).", head.run_id, stage.name, outcome
+            )
             return outcome
         self._reach("advanced", head.step)
         if following is None:
@@ -251,27 +256,29 @@ class Engine:
         delay = stage.options.retry.delay_seconds(claim.head.failures + 1, error)
         text = describe(error, stage.name)
         milliseconds = None if delay is None else int(delay * 1000)
-        if not self._patiently(lambda: self._runs.fail(claim, text, milliseconds)):
-            context.log.warning("The failure of stage %s was refused: the claim is gone.", stage.name)
+        if not self._patiently(self._runs.fail, claim, text, milliseconds):
+            context.log.warning(
+                "The failure of stage %s was refused: the claim is gone.", stage.name
+            )
             return Advance.FENCED
         raise StageFailed(error, delay) from error
 
     def _hand_back(self, claim: Claim) -> str:
         head = replace(claim.head, published_at=0)
         push = self._runtime.dispatch.render(head)
-        if not self._patiently(lambda: self._runs.hand_back(claim, push)):
+        if not self._patiently(self._runs.hand_back, claim, push):
             return Advance.FENCED
         if push is None:
             self._runtime.dispatch.publish(head)
         return "handed back"
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def _patiently(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Repeat *call* while the store is away: what a stage has worked out is worth waiting for."""
         end = time.monotonic() + self._runtime.settings.commit_patience_seconds
         pause = 0.1
         while True:
             try:
-                return call()
+                return call(*args, **kwargs)
             except Unavailable as error:
                 if time.monotonic() + pause > end:
                     raise

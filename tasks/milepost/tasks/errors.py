@@ -1,19 +1,19 @@
 """Errors of the room, and the two exceptions that steer a stage.
 
-    MilepostError
-    ├── UnknownPipeline        no pipeline or stage of that name is known here
-    ├── UnknownRun             the run store knows no such run
-    ├── Conflict               the run's status does not allow the command
-    │   └── InputMismatch      the run id is taken by a run with another input
-    ├── StateInvalid           a state fails its model; carries `stage` and `path`
-    ├── PermanentError         for stages to raise: do not try again
-    ├── StageTimeout           the stage ran longer than its timeout
-    ├── RunFailed              a run that was waited for is a dead letter
-    └── RunCancelled           a run that was waited for was cancelled
+MilepostError
+├── UnknownPipeline        no pipeline or stage of that name is known here
+├── UnknownRun             the run store knows no such run
+├── Conflict               the run's status does not allow the command
+│   └── InputMismatch      the run id is taken by a run with another input
+├── StateInvalid           a state fails its model; carries `stage` and `path`
+├── PermanentError         for stages to raise: do not try again
+├── StageTimeout           the stage ran longer than its timeout
+├── RunFailed              a run that was waited for is a dead letter
+└── RunCancelled           a run that was waited for was cancelled
 
-    BaseException
-    ├── HandBack               give the stage to another worker; raised by `ctx.hand_back()`
-    └── ClaimLost              the run was cancelled or given to another worker; stop
+BaseException
+├── HandBack               give the stage to another worker; raised by `ctx.hand_back()`
+└── ClaimLost              the run was cancelled or given to another worker; stop
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ class InputMismatch(Conflict):
 class StateInvalid(TaskError):
     """A state is not what a stage expects; `path` names the field."""
 
-    def __init__(
-        self, message: str, *, stage: str, path: str, run_id: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, stage: str, path: str, run_id: str | None = None) -> None:
         super().__init__(message, run_id=run_id)
         self.stage = stage
         self.path = path

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, get_args
 
-Point = Literal[
-    "received", "claimed", "loaded", "ran", "saved", "advanced", "published", "noted"
-]
+Point = Literal["received", "claimed", "loaded", "ran", "saved", "advanced", "published", "noted"]
 """In the order in which a step passes them; `saved`, `published` and `noted` only where the log or
 the broker is not the run store's Redis."""
 

@@ -132,10 +132,13 @@ class Head:
     @classmethod
     def from_fields(cls, raw: dict[str, str]) -> Head:
         """Read what `to_fields` wrote; fields of a newer release are passed over."""
-        return cls(**{name: _READ.get(name, str)(text) for name, text in raw.items() if name in _NAMES})
+        return cls(
+            **{name: _READ.get(name, str)(text) for name, text in raw.items() if name in _NAMES}
+        )
 
 
 _NAMES = frozenset(field.name for field in fields(Head))
-_READ: dict[str, Any] = {
-    field.name: int for field in fields(Head) if field.type == "int"
-} | {"status": RunStatus, "tags": lambda text: tuple(json.loads(text))}
+_READ: dict[str, Any] = {field.name: int for field in fields(Head) if field.type == "int"} | {
+    "status": RunStatus,
+    "tags": lambda text: tuple(json.loads(text)),
+}

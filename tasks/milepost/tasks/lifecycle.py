@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,9 @@ class Lifecycle:
         if status is None:
             raise self._unknown(run_id)
         if status.ended or status is RunStatus.CANCELLING:
-            raise Conflict(f"Run {run_id} is {status}: it cannot be paused.", run_id=run_id, status=status)
+            raise Conflict(
+                f"Run {run_id} is {status}: it cannot be paused.", run_id=run_id, status=status
+            )
 
     def cancel(self, run_id: str) -> None:
         """End a run with a checkpoint that says so; cancelling twice is harmless."""
@@ -114,7 +117,9 @@ class Lifecycle:
         if status is None:
             raise self._unknown(run_id)
         if status is RunStatus.COMPLETED:
-            raise Conflict(f"Run {run_id} has completed: it cannot be cancelled.", run_id=run_id, status=status)
+            raise Conflict(
+                f"Run {run_id} has completed: it cannot be cancelled.", run_id=run_id, status=status
+            )
         if status is not RunStatus.CANCELLED:
             self.settle(self.head(run_id))
 
@@ -142,10 +147,9 @@ class Lifecycle:
         )
         record = self._serializer.encode(last.model_copy(update={"metadata": metadata}))
         if not self._runtime.log_in_runs:
-            try:
+            # If it stands, another process wrote the same checkpoint: only its time differs.
+            with suppress(AlreadyExists):
                 self._log.put(record)
-            except AlreadyExists:
-                pass  # Another process wrote the same checkpoint: only its time differs.
         self._runs.settle(
             head,
             path=record.key.path,

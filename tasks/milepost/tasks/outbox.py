@@ -73,7 +73,6 @@ class Outbox:
             add_to_parent=False,
             stamped_headers=["run_id"],
             run_id=step.run_id,
-            **_limits(self._celery, task),
             **options,
         )
 
@@ -81,7 +80,9 @@ class Outbox:
         """Let Celery publish into a list; None if it is more than one push to one list."""
         options = self._celery.conf.broker_transport_options
         caught: list[tuple[str, dict[str, Any]]] = []
-        with Connection(transport=_Capture, transport_options={**options, "caught": caught}) as into:
+        with Connection(
+            transport=_Capture, transport_options={**options, "caught": caught}
+        ) as into:
             self._send(task, step, queue, priority, connection=into, retry=False)
         if len(caught) != 1:
             return None
@@ -132,14 +133,6 @@ def _fill(template: _Template, step: Step) -> Push:
             }
         ),
     )
-
-
-def _limits(celery: Celery, task: str) -> dict[str, Any]:
-    """Return the time limits a message has to carry: those of the task, which `send_task` leaves out."""
-    known = celery.tasks.get(task)
-    if known is None or known.soft_time_limit is None:
-        return {}
-    return {"soft_time_limit": known.soft_time_limit, "time_limit": known.time_limit}
 
 
 class _CaptureChannel(virtual.Channel):

@@ -162,4 +162,3 @@ class Pipeline:
         For tests, and to compare with. Stages that take a context get one that is never stopping.
         """
         return self.app.call_inline(self, state)
-

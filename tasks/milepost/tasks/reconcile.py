@@ -40,7 +40,11 @@ class Reconciler:
             else:
                 patience = min(self._cap_ms, head.patience_ms * 2)
                 if self._is_lost(head, found, waiting):
-                    logger.warning("Run %s: the message of stage %s is lost; it is published again.", head.run_id, head.stage)
+                    logger.warning(
+                        "Run %s: the message of stage %s is lost; it is published again.",
+                        head.run_id,
+                        head.stage,
+                    )
                     published += self._runtime.dispatch.publish(head, patience_ms=patience)
                 else:
                     self._runtime.runs.requeue(

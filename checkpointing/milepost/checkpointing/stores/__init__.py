@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from ..errors import Misconfigured
 from ..redis_connection import SCHEMES as REDIS_SCHEMES
-from ..redis_connection import redacted
+from ..redis_connection import read_url, redacted
 from ..settings import CheckpointSettings
 from .base import CheckpointStore, Entry
 
@@ -20,11 +18,11 @@ def open_store(url: str, settings: CheckpointSettings | None = None) -> Checkpoi
     ``s3://bucket/prefix`` (``?endpoint_url=…&region_name=…`` for servers other than AWS).
 
     Raises:
-        Misconfigured: No store has that scheme.
+        Misconfigured: No store has that scheme, or the URL cannot be read.
         MissingExtra: Its client library is not installed.
         Refused: The S3 endpoint does not honour conditional writes.
     """
-    scheme = urlsplit(url).scheme
+    scheme = read_url(url).scheme
     if scheme == "memory":
         from .memory import MemoryCheckpointStore
 

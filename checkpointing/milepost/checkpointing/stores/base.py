@@ -1,4 +1,4 @@
-"""The contract of a checkpoint store; `milepost.checkpointing.testing` has the suite that proves it."""
+"""The contract of a checkpoint store; the suite in `milepost.checkpointing.testing` proves it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CheckpointStore(ABC):
     them (`ids.valid_name`) before they reach a store.
 
     Raises, from every method:
-        Unavailable: The store does not answer within `store_timeout_seconds`; trying again may help.
+        Unavailable: The store does not answer in `store_timeout_seconds`; trying again may help.
         Refused: It answers no (credentials, permissions, missing bucket).
     """
 
@@ -58,9 +58,7 @@ class CheckpointStore(ABC):
         """
 
     @abstractmethod
-    def latest(
-        self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE
-    ) -> Record | None:
+    def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
         """Return the last record of a series: highest timeline, then highest sequence."""
 
     @abstractmethod
@@ -92,7 +90,8 @@ class CheckpointStore(ABC):
         """Let the run be gone from *at* on, to the millisecond; None takes that back.
 
         From then on every method answers as if the run had been deleted; when its bytes are freed
-        is the store's affair. A run without records stays without.
+        is the store's affair. A run without records stays without, and one that loses its last
+        record loses its expiry.
         """
 
     def close(self) -> None:

@@ -45,9 +45,7 @@ class MemoryCheckpointStore(CheckpointStore):
             raise NotFound(f"Run {key.run_id} has no checkpoint {key.path}.", key=key)
         return record
 
-    def latest(
-        self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE
-    ) -> Record | None:
+    def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
         with self._lock:
             records = self._live(run_id)
             paths = [path for path in records if path.startswith(f"{kind}/{lane}/")]
@@ -78,20 +76,24 @@ class MemoryCheckpointStore(CheckpointStore):
 
     def delete(self, key: CheckpointKey) -> bool:
         with self._lock:
-            return self._live(key.run_id).pop(key.path, None) is not None
+            records = self._live(key.run_id)
+            existed = records.pop(key.path, None) is not None
+            if not records:
+                self._forget(key.run_id)
+            return existed
 
     def delete_run(self, run_id: str) -> int:
         with self._lock:
             count = len(self._live(run_id))
-            self._runs.pop(run_id, None)
-            self._expiry.pop(run_id, None)
+            self._forget(run_id)
             return count
 
     def expire_run(self, run_id: str, at: datetime | None) -> None:
         with self._lock:
+            records = self._live(run_id)
             if at is None:
                 self._expiry.pop(run_id, None)
-            elif self._live(run_id):
+            elif records:
                 self._expiry[run_id] = at
 
     def _live(self, run_id: str) -> dict[str, Record]:
@@ -101,5 +103,8 @@ class MemoryCheckpointStore(CheckpointStore):
     def _drop_if_expired(self, run_id: str) -> None:
         at = self._expiry.get(run_id)
         if at is not None and at <= self._clock():
-            del self._expiry[run_id]
-            self._runs.pop(run_id, None)
+            self._forget(run_id)
+
+    def _forget(self, run_id: str) -> None:
+        self._runs.pop(run_id, None)
+        self._expiry.pop(run_id, None)

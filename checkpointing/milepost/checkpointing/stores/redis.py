@@ -89,9 +89,7 @@ class RedisCheckpointStore(CheckpointStore):
             raise NotFound(f"Run {key.run_id} has no checkpoint {key.path}.", key=key)
         return Record(key, header, body)
 
-    def latest(
-        self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE
-    ) -> Record | None:
+    def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
         with translated(self.location, run_id):
             found = run_script(self._latest, [*LogKeys.of(run_id)[:3]], [f"{kind}/{lane}/"])
         if not found:

@@ -1,42 +1,62 @@
 """Checkpoints in S3 or any server that honours ``If-None-Match: *``.
 
 One object a checkpoint, header and body together, under
-``<prefix>/<run>/<kind>/<lane>/<timeline><sequence>``. Both numbers are written inverted, so that the
-last record is the first of a listing: finding it takes one LIST of two keys and one GET. An expiry
-is an object whose name sorts before them and says the time.
+``<prefix>/<run>!/<kind>/<lane>/<timeline>.<sequence>``. Both numbers are written inverted, so that
+the last record is the first of a listing. ``!`` sorts below all that an id may hold, so that runs
+are listed in the order of their names: ``a`` before ``a-1``. The object ``<prefix>/<run>!/!expires``
+says when a run expires; every call on a run reads it first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
+from itertools import islice
+from random import uniform
 from secrets import token_hex
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from time import sleep
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote
 
 from ..envelope import PREFIX, split
-from ..errors import AlreadyExists, Corrupt, Misconfigured, MissingExtra, NotFound, Refused, Unavailable
+from ..errors import (
+    AlreadyExists,
+    Corrupt,
+    Misconfigured,
+    MissingExtra,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
-from ..redis_connection import redacted
+from ..redis_connection import read_url, redacted
 from ..settings import CheckpointSettings
 from .base import CheckpointStore, Entry
 
 _TOP = (1 << 32) - 1
-_EXPIRY = "!expires."
+_EXPIRES = "!expires"
 _HEADER_GUESS = PREFIX + 2048
-_TRANSIENT = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "429", "500", "503"})
+_LISTED_AT_ONCE = 1000
+_CONFLICTS = 6
+_TRANSIENT = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
 _OPTIONS = frozenset({"endpoint_url", "region_name"})
 
 
+class _Object(NamedTuple):
+    name: str
+    size: int
+    etag: str
+
+
 class S3CheckpointStore(CheckpointStore):
-    """Keeps records in the bucket and prefix of *url*; a PUT a checkpoint, create-only.
+    """Keeps records in the bucket and prefix of *url*; a GET and a PUT a checkpoint, create-only.
 
     Credentials come from the environment, profile or role, as everywhere with boto3; the URL's user
-    and password, if given, are the access key's.
+    and password, if given, are the access key's. Runs expire by the clock of the process that asks;
+    their objects are removed when their names are listed or used again.
 
     Args:
         url: ``s3://bucket/prefix``, optionally with ``?endpoint_url=…&region_name=…``.
@@ -52,17 +72,20 @@ class S3CheckpointStore(CheckpointStore):
 
     def __init__(self, url: str, settings: CheckpointSettings | None = None) -> None:
         settings = settings or CheckpointSettings()
-        parts = urlsplit(url)
+        parts = read_url(url)
         options = dict(parse_qsl(parts.query))
-        if not parts.hostname or not options.keys() <= _OPTIONS:
+        if not parts.hostname or parts.port is not None or not options.keys() <= _OPTIONS:
             raise Misconfigured(
-                f"{redacted(url)} is no S3 URL: expected s3://bucket/prefix with at most the options "
-                f"{', '.join(sorted(_OPTIONS))}."
+                f"{redacted(url)} is no S3 URL: expected s3://bucket/prefix with at most the "
+                f"options {', '.join(sorted(_OPTIONS))}."
             )
         self._location = redacted(url)
         self._bucket = parts.hostname
         self._root = f"{parts.path.strip('/')}/".lstrip("/")
-        self._s3 = _client(parts.username, parts.password, options, settings)
+        try:
+            self._s3 = _client(parts.username, parts.password, options, settings)
+        except ValueError as error:
+            raise Misconfigured(f"{self.location}: {redacted(str(error))}") from error
         self._threads = ThreadPoolExecutor(8, "milepost-s3")
         self._probe()
 
@@ -72,23 +95,27 @@ class S3CheckpointStore(CheckpointStore):
 
     def put(self, record: Record) -> None:
         key, data = record.key, record.header + record.body
-        if not self._create(self._name(key), data, key.run_id) and self._read(key) != data:
-            raise AlreadyExists(f"{key.path} of run {key.run_id} is taken.", key=key)
+        if self._is_gone(key.run_id):
+            self._clear(key.run_id)
+        while not self._create(self._name(key), data, key.run_id):
+            # If it cannot be found after all, it was deleted since, and the key is free again.
+            with suppress(NotFound):
+                if self._read_record(key) == data:
+                    return
+                raise AlreadyExists(f"{key.path} of run {key.run_id} is taken.", key=key)
 
     def get(self, key: CheckpointKey) -> Record:
-        if self._expired(self._names(self._series(key.run_id, key.kind, key.lane), limit=1)):
+        if self._is_gone(key.run_id):
             raise NotFound(f"Run {key.run_id} has expired.", key=key)
         return self._record(key)
 
-    def latest(
-        self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE
-    ) -> Record | None:
-        series = self._series(run_id, kind, lane)
-        names = self._names(series, limit=2)
-        if self._expired(names):
+    def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
+        if self._is_gone(run_id):
             return None
-        names = [name for name in names if not name.startswith(_EXPIRY)]
-        return self._record(_key(run_id, kind, lane, names[0])) if names else None
+        while found := self._list(self._series(run_id, kind, lane), limit=1):
+            with suppress(NotFound):
+                return self._record(_key(run_id, kind, lane, found[0].name))
+        return None
 
     def history(
         self,
@@ -99,152 +126,176 @@ class S3CheckpointStore(CheckpointStore):
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[Entry]:
-        series = self._series(run_id, kind, lane)
+        if self._is_gone(run_id):
+            return Page(())
         after = _inverted(CheckpointKey.from_path(run_id, cursor)) if cursor else ""
-        if cursor and self._expired(self._names(series, limit=1)):
-            return Page(())
-        listed = self._list(series, limit=limit + 2, after=after)
-        if self._expired([name for name, _ in listed]):
-            return Page(())
-        listed = [(name, size) for name, size in listed if not name.startswith(_EXPIRY)]
-        keys = [_key(run_id, kind, lane, name) for name, _ in listed[:limit]]
-        sizes = [size for _, size in listed[:limit]]
-        entries = tuple(self._threads.map(self._entry, keys, sizes))
-        return Page(entries, keys[-1].path if len(listed) > limit else None)
+        listed = self._list(self._series(run_id, kind, lane), limit=limit + 1, after=after)
+        keys = [_key(run_id, kind, lane, item.name) for item in listed[:limit]]
+        entries = self._threads.map(self._entry, keys, [item.size for item in listed])
+        return Page(
+            tuple(entry for entry in entries if entry),
+            keys[-1].path if len(listed) > limit else None,
+        )
 
     def runs(self, *, cursor: str | None = None, limit: int = 100) -> Page[str]:
-        names: list[str] = []
-        # "0" follows "/": with it the listing goes on behind all objects of the run.
-        after = f"{self._root}{cursor}0" if cursor else ""
-        while len(names) <= limit:
-            with self._translated():
-                reply = self._s3.list_objects_v2(
-                    Bucket=self._bucket,
-                    Prefix=self._root,
-                    Delimiter="/",
-                    MaxKeys=limit + 1,
-                    StartAfter=after,
-                )
-            found = [
-                item["Prefix"][len(self._root) : -1] for item in reply.get("CommonPrefixes", [])
-            ]
-            names += [name for name in found if name[0] != "!" and not self._run_expired(name)]
-            if not reply.get("IsTruncated") or not found:
-                break
-            after = f"{self._root}{found[-1]}0"
-        page = tuple(names[:limit])
-        return Page(page, page[-1] if len(names) > limit else None)
+        found = self._run_names(cursor, limit + 1)
+        live: list[str] = []
+        while len(live) <= limit and (names := list(islice(found, limit + 1 - len(live)))):
+            is_live = self._threads.map(self._is_live, names)
+            live += [name for name, lives in zip(names, is_live, strict=True) if lives]
+        page = tuple(live[:limit])
+        return Page(page, page[-1] if len(live) > limit else None)
 
     def delete(self, key: CheckpointKey) -> bool:
-        name = self._name(key)
-        existed = bool(self._list(name, limit=1))
-        with self._translated(key.run_id):
-            self._s3.delete_object(Bucket=self._bucket, Key=name)
+        if self._is_gone(key.run_id):
+            return False
+        existed = bool(self._list(self._name(key), limit=1))
+        self._delete(self._name(key), key.run_id)
+        if not self._has_records(key.run_id):
+            self._delete(self._run(key.run_id) + _EXPIRES, key.run_id)
         return existed
 
     def delete_run(self, run_id: str) -> int:
-        expired, count = self._run_expired(run_id), 0
-        while names := [name for name, _ in self._list(f"{self._root}{run_id}/", limit=1000)]:
+        gone, count, run = self._is_gone(run_id), 0, self._run(run_id)
+        # What says that the run is gone goes last, lest a death in here bring half of it back.
+        while found := self._list(run, limit=_LISTED_AT_ONCE, after=_EXPIRES):
+            names = [{"Key": run + item.name} for item in found]
             with self._translated(run_id):
-                self._s3.delete_objects(
-                    Bucket=self._bucket,
-                    Delete={
-                        "Objects": [{"Key": f"{self._root}{run_id}/{name}"} for name in names],
-                        "Quiet": True,
-                    },
+                reply = self._s3.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": names, "Quiet": True}
                 )
-            count += sum(_EXPIRY not in name for name in names)
-        return 0 if expired else count
+            if errors := reply.get("Errors"):
+                raise Refused(
+                    f"S3 at {self.location} did not delete {len(errors)} objects of run {run_id}: "
+                    f"{errors[0].get('Code')} {errors[0].get('Message')}",
+                    run_id=run_id,
+                )
+            count += len(found)
+        self._delete(run + _EXPIRES, run_id)
+        return 0 if gone else count
 
     def expire_run(self, run_id: str, at: datetime | None) -> None:
-        for series in self._all_series(run_id):
-            for name in self._names(series, limit=1):
-                if name.startswith(_EXPIRY):
-                    with self._translated(run_id):
-                        self._s3.delete_object(Bucket=self._bucket, Key=series + name)
-            if at is not None:
-                self._create(f"{series}{_EXPIRY}{int(at.timestamp() * 1000):015d}", b"", run_id)
+        if self._is_gone(run_id):
+            return
+        name = self._run(run_id) + _EXPIRES
+        if at is None:
+            self._delete(name, run_id)
+        elif self._has_records(run_id):
+            with self._translated(run_id):
+                self._s3.put_object(Bucket=self._bucket, Key=name, Body=b"%d" % _milliseconds(at))
 
     def close(self) -> None:
         self._threads.shutdown(wait=False)
         self._s3.close()
 
+    def _run(self, run_id: str) -> str:
+        return f"{self._root}{run_id}!/"
+
     def _series(self, run_id: str, kind: Kind, lane: str) -> str:
-        return f"{self._root}{run_id}/{kind}/{lane}/"
-
-    def _all_series(self, run_id: str) -> list[str]:
-        series = []
-        for kind in Kind:
-            with self._translated(run_id):
-                reply = self._s3.list_objects_v2(
-                    Bucket=self._bucket, Prefix=f"{self._root}{run_id}/{kind}/", Delimiter="/"
-                )
-            series += [item["Prefix"] for item in reply.get("CommonPrefixes", [])]
-        return series
-
-    def _run_expired(self, run_id: str) -> bool:
-        return self._expired([n.rsplit("/", 1)[-1] for n in self._names(f"{self._root}{run_id}/", 1)])
-
-    def _expired(self, names: list[str]) -> bool:
-        if not names or not names[0].startswith(_EXPIRY):
-            return False
-        return int(names[0][len(_EXPIRY) :]) <= datetime.now(UTC).timestamp() * 1000
+        return f"{self._run(run_id)}{kind}/{lane}/"
 
     def _name(self, key: CheckpointKey) -> str:
         return self._series(key.run_id, key.kind, key.lane) + _inverted(key)
 
-    def _names(self, prefix: str, limit: int) -> list[str]:
-        return [name for name, _ in self._list(prefix, limit=limit)]
+    def _is_gone(self, run_id: str) -> bool:
+        try:
+            at = int(self._read(self._run(run_id) + _EXPIRES, run_id))
+        except NotFound:
+            return False
+        return at <= _milliseconds(datetime.now(UTC))
 
-    def _list(self, prefix: str, *, limit: int, after: str = "") -> list[tuple[str, int]]:
+    def _has_records(self, run_id: str) -> bool:
+        return bool(self._list(self._run(run_id), limit=1, after=_EXPIRES))
+
+    def _is_live(self, run_id: str) -> bool:
+        if not self._is_gone(run_id):
+            return self._has_records(run_id)
+        with suppress(Refused):  # Who may only read may list all the same.
+            self._clear(run_id)
+        return False
+
+    def _clear(self, run_id: str) -> None:
+        """Remove what is left of an expired run, and nothing that others write there meanwhile."""
+        run = self._run(run_id)
+        while found := self._list(run, limit=_LISTED_AT_ONCE):
+            # Only while it still says "gone" does the listing hold old records alone; and by
+            # their ETags no record is taken for an old one of its name.
+            if not self._is_gone(run_id):
+                return
+            for item in found[1:] or found:
+                with suppress(AlreadyExists, NotFound):
+                    self._delete(run + item.name, run_id, IfMatch=item.etag)
+
+    def _run_names(self, cursor: str | None, count: int) -> Iterator[str]:
+        # "0" follows "/": with it the listing goes on behind all objects of the run.
+        after = f"{self._run(cursor)[:-1]}0" if cursor else ""
+        for page in self._pages(self._root, after, count, Delimiter="/"):
+            for item in page.get("CommonPrefixes", []):
+                if item["Prefix"].endswith("!/"):
+                    yield item["Prefix"][len(self._root) : -2]
+
+    def _list(self, prefix: str, *, limit: int, after: str = "") -> list[_Object]:
+        found = (
+            _Object(item["Key"][len(prefix) :], item["Size"], item["ETag"])
+            for page in self._pages(prefix, after and prefix + after, limit)
+            for item in page.get("Contents", [])
+        )
+        return list(islice(found, limit))
+
+    def _pages(self, prefix: str, after: str, count: int, **more: str) -> Iterator[dict[str, Any]]:
         with self._translated():
-            reply = self._s3.list_objects_v2(
+            yield from self._s3.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket,
                 Prefix=prefix,
-                MaxKeys=limit,
-                StartAfter=prefix + after if after else "",
+                StartAfter=after,
+                PaginationConfig={"PageSize": min(count, _LISTED_AT_ONCE)},
+                **more,
             )
-        return [(item["Key"][len(prefix) :], item["Size"]) for item in reply.get("Contents", [])]
 
     def _record(self, key: CheckpointKey) -> Record:
-        data = self._read(key)
-        try:
-            return Record(key, *split(data))
-        except Corrupt as error:
-            raise Corrupt(f"Checkpoint {key.path} of run {key.run_id}: {error}", key=key) from error
+        data = self._read_record(key)
+        return Record(key, *_split(key, data))
 
-    def _entry(self, key: CheckpointKey, size: int) -> Entry:
-        data = self._read(key, _HEADER_GUESS)
-        header, _ = split(data)
-        if len(header) > len(data) or (len(data) < size and header == data):
-            header, _ = split(self._read(key))
+    def _entry(self, key: CheckpointKey, size: int) -> Entry | None:
+        try:
+            data = self._read_record(key, _HEADER_GUESS)
+            header, _ = _split(key, data)
+            if header == data and len(data) < size:
+                header, _ = _split(key, self._read_record(key))
+        except NotFound:
+            return None
         return Entry(key, header, size - len(header))
 
-    def _read(self, key: CheckpointKey, first_bytes: int | None = None) -> bytes:
-        part = {"Range": f"bytes=0-{first_bytes - 1}"} if first_bytes else {}
+    def _read_record(self, key: CheckpointKey, first_bytes: int | None = None) -> bytes:
         try:
-            with self._translated(key.run_id):
-                reply = self._s3.get_object(Bucket=self._bucket, Key=self._name(key), **part)
-                body: bytes = reply["Body"].read()
-        except NotFound:
+            return self._read(self._name(key), key.run_id, first_bytes)
+        except NotFound as error:
             message = f"Run {key.run_id} has no checkpoint {key.path}."
-            raise NotFound(message, key=key) from None
+            raise NotFound(message, key=key) from error
+
+    def _read(self, name: str, run_id: str, first_bytes: int | None = None) -> bytes:
+        part = {"Range": f"bytes=0-{first_bytes - 1}"} if first_bytes else {}
+        with self._translated(run_id):
+            reply = self._s3.get_object(Bucket=self._bucket, Key=name, **part)
+            body: bytes = reply["Body"].read()
         return body
 
-    def _create(self, name: str, data: bytes, run_id: str) -> bool:
+    def _delete(self, name: str, run_id: str | None = None, **condition: str) -> None:
+        with self._translated(run_id):
+            self._s3.delete_object(Bucket=self._bucket, Key=name, **condition)
+
+    def _create(self, name: str, data: bytes, run_id: str | None = None) -> bool:
         """Write an object if there is none; False if there is."""
-        put = partial(
-            self._s3.put_object, Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*"
-        )
-        for attempt in range(6):
+        for attempt in range(_CONFLICTS):
             try:
                 with self._translated(run_id):
-                    put()
+                    self._s3.put_object(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*")
             except AlreadyExists:
                 return False
-            except _Conflicted as error:
-                if attempt == 5:
-                    raise Unavailable(str(error), run_id=run_id) from error
+            except _Conflicted:
+                if attempt == _CONFLICTS - 1:
+                    raise
+                sleep(uniform(0.01, 0.05) * 2**attempt)
             else:
                 return True
         raise AssertionError("unreachable")
@@ -252,21 +303,23 @@ class S3CheckpointStore(CheckpointStore):
     def _probe(self) -> None:
         """Prove once that the second of two conditional writes is refused."""
         name = f"{self._root}!probe/{token_hex(8)}"
-        try:
-            honoured = self._create(name, b"1", "") and not self._create(name, b"2", "")
-        finally:
-            with self._translated():
-                self._s3.delete_object(Bucket=self._bucket, Key=name)
+        honoured = self._create(name, b"1") and not self._create(name, b"2")
+        self._delete(name)
         if not honoured:
             raise Refused(
-                f"The S3 server at {self.location} ignores If-None-Match, so two workers could both "
-                "write the same checkpoint. Use a server with conditional writes (AWS S3, "
+                f"The S3 server at {self.location} ignores If-None-Match, so two workers could "
+                "both write the same checkpoint. Use a server with conditional writes (AWS S3, "
                 "SeaweedFS, MinIO, Ceph)."
             )
 
     @contextmanager
     def _translated(self, run_id: str | None = None) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            HTTPClientError,
+            IncompleteReadError,
+        )
 
         try:
             yield
@@ -280,19 +333,27 @@ class S3CheckpointStore(CheckpointStore):
                 raise _Conflicted(text, run_id=run_id) from error
             if code in {"NoSuchKey", "404"}:
                 raise NotFound(text, run_id=run_id) from error
-            if code in _TRANSIENT or status >= 500 or status == 429:
+            if code in _TRANSIENT or status in {429, 500, 502, 503, 504}:
                 raise Unavailable(text, run_id=run_id) from error
             raise Refused(text, run_id=run_id) from error
-        except (BotoCoreError, OSError) as error:
+        except (HTTPClientError, IncompleteReadError, OSError) as error:
             raise Unavailable(
-                f"S3 at {self.location} does not answer ({error}). Is it running, and reachable "
-                "from here?",
+                f"S3 at {self.location} does not answer ({redacted(str(error))}). Is it running, "
+                "and reachable from here?",
                 run_id=run_id,
+            ) from error
+        except BotoCoreError as error:
+            raise Refused(
+                f"S3 at {self.location}: {redacted(str(error))}", run_id=run_id
             ) from error
 
 
 class _Conflicted(Unavailable):
     """S3's 409 for a conditional write: another is under way; the same request decides later."""
+
+
+def _milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
 
 
 def _inverted(key: CheckpointKey) -> str:
@@ -304,6 +365,13 @@ def _key(run_id: str, kind: Kind, lane: str, name: str) -> CheckpointKey:
     return CheckpointKey(run_id, sequence, timeline, kind, lane)
 
 
+def _split(key: CheckpointKey, data: bytes) -> tuple[bytes, bytes]:
+    try:
+        return split(data)
+    except Corrupt as error:
+        raise Corrupt(f"Checkpoint {key.path} of run {key.run_id}: {error}", key=key) from error
+
+
 def _client(
     user: str | None, password: str | None, options: dict[str, str], settings: CheckpointSettings
 ) -> Any:
@@ -312,7 +380,11 @@ def _client(
         from botocore.config import Config
     except ImportError:
         raise MissingExtra("The S3 checkpoint store", "s3") from None
-    keys = {"aws_access_key_id": user, "aws_secret_access_key": password} if user else {}
+    keys = (
+        {"aws_access_key_id": unquote(user), "aws_secret_access_key": unquote(password or "")}
+        if user
+        else {}
+    )
     return boto3.client(
         "s3",
         **keys,

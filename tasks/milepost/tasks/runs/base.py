@@ -12,7 +12,6 @@ from milepost.checkpointing import CheckpointStore, Page, Record
 
 from ..head import Head, RunStatus, Step
 
-
 IDENTITY_KEY = "milepost:identity"
 """Where a Redis keeps the id that tells whether two URLs name the same server and database."""
 
@@ -186,9 +185,7 @@ class RunStore(ABC):
         """
 
     @abstractmethod
-    def requeue(
-        self, head: Head, *, push: Push | None, published: bool, patience_ms: int
-    ) -> bool:
+    def requeue(self, head: Head, *, push: Push | None, published: bool, patience_ms: int) -> bool:
         """Note that the message was published (now by *push*, or just before), or look again later.
 
         False: the run is no longer as *head* says, and nothing was done.

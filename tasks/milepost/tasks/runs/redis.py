@@ -7,7 +7,6 @@ script touches one slot. The operations that sweep all shards name them all in o
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Collection, Iterable
 from secrets import token_hex
@@ -185,10 +184,7 @@ class RedisRunStore(RunStore):
         return [self._text(run) for run in self._sweep("bury", [owner, cause, *ALL_PREFIXES])]
 
     def look(self, limit: int = 100) -> Look:
-        # The limit counts over all shards, so another shard comes first each time.
-        first = random.randrange(len(ALL_PREFIXES))
-        prefixes = ALL_PREFIXES[first:] + ALL_PREFIXES[:first]
-        args = [limit, _LEASE_MS, self._lapse_ms, self._lapse_ms, *prefixes]
+        args = [limit, _LEASE_MS, self._lapse_ms, self._lapse_ms, *ALL_PREFIXES]
         flows, *heads = self._sweep("look", args)
         newest = {}
         for flow, at in zip(flows[::2], flows[1::2], strict=True):
@@ -196,9 +192,7 @@ class RedisRunStore(RunStore):
             newest[queue, int(priority)] = int(at)
         return Look(tuple(_head(flat) for flat in heads), newest)
 
-    def requeue(
-        self, head: Head, *, push: Push | None, published: bool, patience_ms: int
-    ) -> bool:
+    def requeue(self, head: Head, *, push: Push | None, published: bool, patience_ms: int) -> bool:
         args = [head.timeline, head.sequence, head.published_at, *_push(push), int(published)]
         return bool(self._run("requeue", head.run_id, [*args, patience_ms]))
 
@@ -206,7 +200,9 @@ class RedisRunStore(RunStore):
         return self._status(self._run("pause", run_id, []))
 
     def resume(self, head: Head) -> bool:
-        return bool(self._run("resume", head.run_id, [head.status, head.timeline, head.sequence])[0])
+        return bool(
+            self._run("resume", head.run_id, [head.status, head.timeline, head.sequence])[0]
+        )
 
     def intend(self, run_id: str, checkpoint_id: str) -> RunStatus | None:
         return self._status(self._run("intend", run_id, [checkpoint_id, _LEASE_MS]))
@@ -222,7 +218,11 @@ class RedisRunStore(RunStore):
     def get(self, run_id: str) -> Head | None:
         with translated(self.location, run_id):
             raw = self.client.hgetall(f"{prefix_of(run_id)}run:{run_id}")
-        return Head.from_fields({self._text(k): self._text(v) for k, v in raw.items()}) if raw else None
+        return (
+            Head.from_fields({self._text(k): self._text(v) for k, v in raw.items()})
+            if raw
+            else None
+        )
 
     def find(
         self,

@@ -66,13 +66,9 @@ def _names(
                     prefix + index, below, oldest, start=0, num=limit + 1, withscores=True
                 )
         replies: list[list[Any]] = pipe.execute()
-    rows = [
-        [(int(score), name.decode()) for name, score in reply] for reply in replies
-    ]
+    rows = [[(int(score), name.decode()) for name, score in reply] for reply in replies]
     ordered = merge(*rows, reverse=True)
-    return [
-        *islice((row for row in ordered if after is None or row < after), limit)
-    ]
+    return [*islice((row for row in ordered if after is None or row < after), limit)]
 
 
 def _status_indexes(status: RunStatus | None, pipeline: str | None) -> list[str]:

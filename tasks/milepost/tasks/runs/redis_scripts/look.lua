@@ -1,7 +1,7 @@
 -- Find runs that should be moving and are not. Returns {newest publications claimed, head, head, ...}:
 -- first a flat list of queue\npriority and time, then a flat list for each run that wants a decision.
 -- Each is leased: no other look returns it for that long.
--- KEYS: none    ARGV: '', max crashes, limit, lease, look, lapse, prefix, ...
+-- KEYS: none    ARGV: '', max crashes, limit for each shard, lease, look, lapse, prefix, ...
 local max_crashes, limit, reply, newest = ARGV[2], tonumber(ARGV[3]), {}, {}
 for i = 7, #ARGV do
   P = ARGV[i]
@@ -17,7 +17,7 @@ for i = 7, #ARGV do
   for _, owner in ipairs(redis.call('ZRANGEBYSCORE', P .. 'owners', '-inf', NOW, 'LIMIT', 0, 10)) do
     bury(owner, 'owner', max_crashes)
   end
-  for _, run in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, limit - #reply)) do
+  for _, run in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, limit)) do
     local status, holder, deadline = unpack(get(run, 'status', 'owner', 'deadline'))
     if status == 'running' then
       if tonumber(deadline) > 0 and tonumber(deadline) <= NOW then
