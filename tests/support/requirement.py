@@ -20,7 +20,9 @@ def missing(reason: str) -> NoReturn:
 
 def need_program(*names: str) -> str:
     """Return the path of the first of *names* on PATH or beside this Python."""
-    folders = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
+    folders = os.pathsep.join(
+        (os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent))
+    )
     for name in names:
         if path := shutil.which(name, path=folders):
             return path

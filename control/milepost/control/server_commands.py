@@ -45,7 +45,7 @@ def worker(
         raise Misconfigured(f"{app.runs.location} can lose runs. " + " ".join(found))
     arguments = ["worker", "-P", pool, "-l", loglevel]
     # Workers of Milepost need no gossip: who holds what stands in the run store.
-    arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    arguments += ["--without-gossip", "--without-mingle"]
     if concurrency is not None:
         arguments += ["-c", str(concurrency)]
     if events:

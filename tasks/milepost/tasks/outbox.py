@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from celery import Celery
 from celery.signals import before_task_publish
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
@@ -48,15 +48,16 @@ class Outbox:
             return None
         if before_task_publish.receivers or self._celery.conf.task_routes:
             # Receivers and routers may look at every message, so each is rendered in full.
-            template = self._capture(task, step, queue, priority)
-            return template and Push(template.key, json.dumps(template.message))
+            caught = self._capture(task, step, queue, priority)
+            return Push(caught.key, json.dumps(caught.message)) if caught else None
         place = (task, queue, priority)
-        if place not in self._templates:
+        template = self._templates.get(place)
+        if template is None:
             template = self._capture(task, step, queue, priority)
             if template is None:
                 return None
             self._templates[place] = template
-        return _fill(self._templates[place], step)
+        return _fill(template, step)
 
     def publish(self, task: str, step: Step, queue: str, priority: int) -> None:
         """Publish the message through Celery; it may be on the queue even if this raises."""

@@ -99,4 +99,4 @@ class Runtime:
             return False
         finally:
             client.close()
-        return seen is not None and seen.decode() == mine
+        return isinstance(seen, bytes) and seen.decode() == mine

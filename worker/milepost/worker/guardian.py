@@ -14,7 +14,9 @@ from celery.signals import worker_process_shutdown, worker_shutting_down
 
 from milepost.checkpointing import CheckpointError
 from milepost.tasks import Milepost, liveness
+from milepost.tasks.runs import Cause
 
+from .durability import weaknesses
 from .settings import WorkerSettings
 
 logger = logging.getLogger("milepost.worker")
@@ -33,6 +35,8 @@ class Guardian(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **_: Any) -> None:
         self._settings = WorkerSettings()
+        for weakness in weaknesses(self.app.runs):
+            logger.warning("The store at %s can lose runs. %s", self.app.runs.location, weakness)
         self._prefork = "prefork" in worker.pool_cls.__module__
         self._stopping = threading.Event()
         self._ended = threading.Event()
@@ -88,10 +92,9 @@ class Guardian(bootsteps.StartStopStep):
         folder = self._runtime.folder
         for owner in liveness.gone(folder, self._runtime.owner_id):
             seen_by_parent = owner.parent == os.getpid()
+            cause: Cause = "child" if seen_by_parent else "owner"
             if liveness.stop_announced(folder, owner.parent):
                 cause = "leaving"
-            else:
-                cause = "child" if seen_by_parent else "owner"
             try:
                 runs = self._runtime.runs.bury(owner.owner, cause)
             except CheckpointError as error:

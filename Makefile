@@ -1,0 +1,44 @@
+# Every target sets up what it needs on a machine with Python 3.11 or newer, pip and make.
+.PHONY: help demo test check bench lock servers clean
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv/installed ## Run 336,776 real flights through eight stages, kill a worker, check the result.
+	FLIGHTS_OUT=flights-out $(BIN)/milepost demo -A examples.flights flights '{"name": "2013"}'
+	@echo "Chart and report: flights-out/2013/flights.png, flights-out/2013/report.html"
+
+servers: # RabbitMQ is the one server of the tests that no Python package brings.
+	@command -v rabbitmq-server >/dev/null || [ -x /usr/sbin/rabbitmq-server ] || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rabbitmq-server; } || \
+	  echo "RabbitMQ is missing and cannot be installed: its tests are skipped (CI: fail)."
+
+test: .venv/installed servers ## Run all tests, on real servers and real worker processes.
+	$(BIN)/python -m pytest
+
+check: .venv/installed ## Check style, types and the direction of imports.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed ## Measure against plain Celery, as ratios.
+	$(BIN)/python -m benchmarks
+
+lock: ## Renew requirements.lock (needs uv).
+	uv pip compile pyproject.toml --all-extras --group test --group check --group build --universal \
+	  --python-version 3.11 --generate-hashes --no-header --quiet -o requirements.lock
+
+clean: ## Remove what the targets made.
+	rm -rf .venv .milepost flights-out dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

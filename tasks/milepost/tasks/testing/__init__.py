@@ -1,0 +1,29 @@
+"""The suite that proves a run store: subclass `RunStoreContract` in a test module and give its hooks."""
+
+from __future__ import annotations
+
+from .claiming import Claiming
+from .commands import Commands
+from .committing import Committing
+from .creating import Creating
+from .failing import Failing
+from .listing import Listing
+from .looking import Looking
+from .owners import Owners
+from .suspects import Suspects
+
+__all__ = ["RunStoreContract"]
+
+
+class RunStoreContract(
+    Creating,
+    Claiming,
+    Committing,
+    Failing,
+    Owners,
+    Suspects,
+    Looking,
+    Commands,
+    Listing,
+):
+    """What `milepost.tasks.runs.RunStore` promises; `case.RunStoreCase` has the hooks to give."""

@@ -1,0 +1,155 @@
+"""What people do to runs: pause, resume, retry, cancel, delete."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from milepost.checkpointing import CheckpointKey, Record
+
+from ..head import RunStatus
+from ..runs.base import Advance, Refusal, RunStore
+from .case import RunStoreCase, claimed, commit_of, created, new_bid, new_push, read
+
+
+class Commands(RunStoreCase):
+    """`pause`, `resume`, `intend`, `settle` and `delete`."""
+
+    def test_a_waiting_run_pauses_at_once_and_resumes(self, store: RunStore) -> None:
+        for head in (created(store), created(store, delay_ms=60_000)):
+            assert store.pause(head.run_id) is RunStatus.PAUSED
+            assert store.pause(head.run_id) is RunStatus.PAUSED
+            paused = read(store, head.run_id)
+            for _ in range(2):
+                assert store.resume(paused)
+            now = read(store, head.run_id)
+            assert (now.status, now.pause, now.published_at) == (RunStatus.QUEUED, 0, 0)
+            claimed(store, head)
+
+    def test_a_running_stage_is_let_finish_before_the_pause(self, store: RunStore) -> None:
+        claim = claimed(store)
+        assert store.pause(claim.head.run_id) is RunStatus.RUNNING
+        assert store.advance(claim, commit_of(claim, push=new_push("no"))) is Advance.ADVANCED
+        head = read(store, claim.head.run_id)
+        assert (head.status, head.stage, head.published_at) == (RunStatus.PAUSED, "second", 0)
+        assert self.messages(store) == []
+        assert store.look().heads == ()
+        assert store.claim(head.step, new_bid()) is Refusal.PAUSED
+        assert store.resume(head)
+        claimed(store, head)
+
+    def test_a_pause_is_honoured_however_the_stage_ends(self, store: RunStore) -> None:
+        failing, returned, dying = (claimed(store, bid=new_bid("ann")) for _ in range(3))
+        for claim in (failing, returned, dying):
+            store.pause(claim.head.run_id)
+        store.fail(failing, "{}", 0)
+        store.hand_back(returned, new_push("no"))
+        store.bury("ann", "child")
+        for claim in (failing, returned, dying):
+            assert read(store, claim.head.run_id).status is RunStatus.PAUSED
+        assert self.messages(store) == []
+
+    def test_the_pause_of_a_running_stage_can_be_taken_back(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.pause(claim.head.run_id)
+        assert store.resume(read(store, claim.head.run_id))
+        store.advance(claim, commit_of(claim, push=new_push("next")))
+        assert read(store, claim.head.run_id).status is RunStatus.QUEUED
+
+    def test_an_unknown_run_is_not_paused(self, store: RunStore) -> None:
+        assert store.pause("nobody") is None
+        assert store.intend("nobody", "c") is None
+
+    def test_a_scheduled_run_can_be_moved_now(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.fail(claim, "{}", 60_000)
+        assert store.resume(read(store, claim.head.run_id))
+        assert claimed(store, claim.head).head.failures == 1
+
+    def test_a_failed_run_goes_on_in_a_new_timeline(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.fail(claim, '{"type": "E"}', None)
+        failed = read(store, claim.head.run_id)
+        for _ in range(2):
+            assert store.resume(failed)
+        now = read(store, failed.run_id)
+        assert (now.status, now.timeline, now.stage) == (RunStatus.QUEUED, 1, "first")
+        assert (now.failures, now.attempt, now.finished_at) == (0, 0, 0)
+        assert store.claim(claim.head.step, new_bid()) is Refusal.STALE
+        new = claimed(store, now)
+        assert store.advance(claim, commit_of(claim)) is Advance.FENCED
+        assert store.advance(new, commit_of(new)) is Advance.ADVANCED
+
+    def test_a_run_that_changed_meanwhile_is_not_resumed(self, store: RunStore) -> None:
+        head = created(store)
+        store.pause(head.run_id)
+        paused = read(store, head.run_id)
+        store.resume(paused)
+        claim = claimed(store, head)
+        assert not store.resume(paused)
+        store.advance(claim, commit_of(claim, None))
+        assert not store.resume(paused)
+        assert not store.resume(read(store, head.run_id))
+
+    def test_cancelling_stops_commits_and_ends_with_a_checkpoint(self, store: RunStore) -> None:
+        claim = claimed(store)
+        run_id = claim.head.run_id
+        assert store.intend(run_id, "cancel-1") is RunStatus.RUNNING
+        assert store.intend(run_id, "cancel-2") is RunStatus.CANCELLING
+        assert store.advance(claim, commit_of(claim)) is Advance.FENCED
+        head = read(store, run_id)
+        assert (head.status, head.timeline, head.intent) == (RunStatus.CANCELLING, 1, "cancel-1")
+        path = CheckpointKey(run_id, 1, head.timeline).path
+        stranger = replace(head, intent="cancel-2")
+        assert not store.settle(stranger, path=path, sequence=1, record=None)
+        for _ in range(2):
+            assert store.settle(head, path=path, sequence=1, record=None)
+        ended = read(store, run_id)
+        assert (ended.status, ended.checkpoint_id) == (RunStatus.CANCELLED, "cancel-1")
+        assert (ended.at, ended.sequence, ended.stage) == (path, 1, "")
+        assert store.intend(run_id, "cancel-3") is RunStatus.CANCELLED
+
+    def test_the_checkpoint_of_the_cancelling_is_kept(self, store: RunStore) -> None:
+        log, head = self.make_log(store), created(store)
+        if not store.holds_log(log):
+            pytest.skip("this store keeps no log")
+        store.intend(head.run_id, "cancel-1")
+        head = read(store, head.run_id)
+        record = Record(CheckpointKey(head.run_id, 1, head.timeline), b"header", b"body")
+        assert store.settle(head, path=record.key.path, sequence=1, record=record)
+        assert log.latest(head.run_id) == record
+
+    def test_a_cancelling_that_nobody_finishes_is_shown(self, store: RunStore) -> None:
+        head = created(store)
+        store.intend(head.run_id, "cancel-1")
+        assert store.look().heads == ()
+        assert self.looked_at(store, head.run_id).status is RunStatus.CANCELLING
+
+    def test_a_completed_run_is_not_cancelled(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.advance(claim, commit_of(claim, None))
+        ended = read(store, claim.head.run_id)
+        assert store.intend(ended.run_id, "c") is RunStatus.COMPLETED
+        assert store.pause(ended.run_id) is RunStatus.COMPLETED
+        assert read(store, ended.run_id) == ended
+
+    def test_only_runs_at_rest_are_deleted(self, store: RunStore) -> None:
+        head = created(store)
+        assert store.delete(head.run_id) is RunStatus.QUEUED
+        claim = claimed(store, head)
+        assert store.delete(head.run_id) is RunStatus.RUNNING
+        store.fail(claim, "{}", 60_000)
+        assert store.delete(head.run_id) is RunStatus.SCHEDULED
+        store.pause(head.run_id)
+        assert store.delete(head.run_id) is None
+        assert store.get(head.run_id) is None
+        assert store.delete(head.run_id) is None
+        assert store.claim(head.step, new_bid()) is Refusal.UNKNOWN
+        assert store.find().items == ()
+
+    def test_a_run_that_ended_can_be_deleted_and_made_again(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.advance(claim, commit_of(claim, None))
+        assert store.delete(claim.head.run_id) is None
+        assert created(store, claim.head).sequence == 0

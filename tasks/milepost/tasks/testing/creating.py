@@ -1,0 +1,82 @@
+"""Making runs, and reading them back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from milepost.checkpointing import AlreadyExists
+
+from ..head import RunStatus
+from ..runs.base import Claim, RunStore
+from .case import RunStoreCase, created, new_bid, new_head, new_push, new_record, read
+
+
+class Creating(RunStoreCase):
+    """`create`, `get`, `identity`, `holds_log`, `put_aside`."""
+
+    def test_a_new_run_is_queued_with_all_it_was_given(self, store: RunStore) -> None:
+        head = new_head(tags=("nightly", "eu"), time_limit_ms=5)
+        assert store.create(head, record=None, push=None) is None
+        stands = read(store, head.run_id)
+        assert stands.created_at > 0
+        assert stands.updated_at > 0
+        assert stands == replace(head, created_at=stands.created_at, updated_at=stands.updated_at)
+
+    def test_a_pushed_message_counts_as_published(self, store: RunStore) -> None:
+        head = new_head()
+        store.create(head, record=None, push=new_push("go"))
+        assert self.messages(store) == ["go"]
+        assert read(store, head.run_id).published_at > 0
+
+    def test_creating_again_returns_what_stands_and_pushes_nothing(self, store: RunStore) -> None:
+        head = new_head()
+        store.create(head, record=None, push=new_push("go"))
+        stands = read(store, head.run_id)
+        again = replace(head, digest="another")
+        assert store.create(again, record=None, push=new_push("go")) == stands
+        assert self.messages(store) == ["go"]
+
+    def test_a_run_with_a_delay_is_scheduled_and_then_queued(self, store: RunStore) -> None:
+        head = created(store, delay_ms=200)
+        assert head.status is RunStatus.SCHEDULED
+        seen = self.looked_at(store, head.run_id)
+        assert (seen.status, seen.published_at) == (RunStatus.QUEUED, 0)
+
+    def test_an_unknown_run_has_no_head(self, store: RunStore) -> None:
+        assert store.get("nobody") is None
+
+    def test_the_input_is_written_with_the_run_and_handed_to_its_claim(
+        self, store: RunStore
+    ) -> None:
+        log, head = self.make_log(store), new_head()
+        if not store.holds_log(log):
+            pytest.skip("this store keeps no log")
+        store.create(head, record=new_record(head), push=None)
+        assert log.get(head.key) == new_record(head)
+        claim = store.claim(head.step, new_bid())
+        assert isinstance(claim, Claim)
+        assert claim.record == new_record(head)
+
+    def test_a_log_without_its_run_is_not_taken_over(self, store: RunStore) -> None:
+        log, head = self.make_log(store), new_head()
+        if not store.holds_log(log):
+            pytest.skip("this store keeps no log")
+        log.put(new_record(head, "something else"))
+        with pytest.raises(AlreadyExists):
+            store.create(head, record=new_record(head), push=new_push("go"))
+        assert store.get(head.run_id) is None
+        assert self.messages(store) == []
+
+    def test_the_identity_stays(self, store: RunStore) -> None:
+        assert store.identity()
+        assert store.identity() == store.identity()
+
+    def test_what_is_put_aside_is_returned_newest_first(self, store: RunStore) -> None:
+        for number in range(3):
+            store.put_aside("no stage", f"message {number}")
+        entries = store.aside(2)
+        assert [entry["message"] for entry in entries] == ["message 2", "message 1"]
+        assert entries[0]["reason"] == "no stage"
+        assert float(entries[0]["at"]) > 0

@@ -1,0 +1,114 @@
+"""Both run stores keep the contract; in Redis, claiming and committing cost one round trip each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from milepost.checkpointing import CheckpointStore, Record
+from milepost.checkpointing.stores.memory import MemoryCheckpointStore
+from milepost.checkpointing.stores.redis import RedisCheckpointStore
+from milepost.tasks.head import Head
+from milepost.tasks.runs.base import Advance, Claim, RunStore
+from milepost.tasks.runs.memory import MemoryRunStore
+from milepost.tasks.runs.redis import RedisRunStore
+from milepost.tasks.settings import TaskSettings
+from milepost.tasks.testing import RunStoreContract
+from milepost.tasks.testing.case import (
+    QUEUE_KEY,
+    MakeStore,
+    claimed,
+    commit_of,
+    new_bid,
+    new_head,
+    new_push,
+    new_record,
+)
+
+
+class TestMemoryRunStore(RunStoreContract):
+    @pytest.fixture(autouse=True)
+    def _clock(self) -> None:
+        self.now = 1_700_000_000_000
+
+    @pytest.fixture
+    def make_store(self) -> MakeStore:
+        return lambda settings: MemoryRunStore(settings, clock=lambda: self.now)
+
+    def make_log(self, store: RunStore) -> CheckpointStore:
+        assert isinstance(store, MemoryRunStore)
+        return store.log
+
+    def messages(self, store: RunStore) -> list[str]:
+        assert isinstance(store, MemoryRunStore)
+        return [payload for key, payload in store.pushed if key == QUEUE_KEY]
+
+    def pass_time(self) -> None:
+        self.now += 50
+
+
+class TestRedisRunStore(RunStoreContract):
+    @pytest.fixture
+    def make_store(self, redis_url: str) -> Iterator[MakeStore]:
+        stores: list[RunStore] = []
+
+        def make(settings: TaskSettings) -> RunStore:
+            stores.append(RedisRunStore(redis_url, settings))
+            return stores[-1]
+
+        self.log = RedisCheckpointStore(redis_url)
+        yield make
+        for store in (self.log, *stores):
+            store.close()
+
+    def make_log(self, store: RunStore) -> CheckpointStore:
+        return self.log
+
+    def messages(self, store: RunStore) -> list[str]:
+        assert isinstance(store, RedisRunStore)
+        payloads: Any = store.client.lrange(QUEUE_KEY, 0, -1)
+        return [payload.decode() for payload in payloads]
+
+
+def test_claim_and_advance_are_one_script_call_each(redis_url: str) -> None:
+    store = RedisRunStore(redis_url)
+
+    def begun() -> Head:
+        head = new_head()
+        store.create(head, record=new_record(head), push=new_push("go"))
+        return head
+
+    def scripts_called() -> dict[str, int]:
+        stats: Any = store.client.info("commandstats")
+        names = ("evalsha", "eval", "script|load")
+        return {name: stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in names}
+
+    warm = claimed(store, begun())
+    store.advance(warm, commit_of(warm))
+    head = begun()
+    once = {"evalsha": 1, "eval": 0, "script|load": 0}
+
+    store.client.config_resetstat()
+    claim = store.claim(head.step, new_bid())
+    assert scripts_called() == once
+    assert isinstance(claim, Claim)
+    assert claim.record == new_record(head)
+
+    store.client.config_resetstat()
+    commit = commit_of(claim, push=new_push("next"))
+    key = replace(head, at=commit.path).key
+    commit = replace(commit, record=Record(key, b"header", b"body"))
+    assert store.advance(claim, commit) is Advance.ADVANCED
+    assert scripts_called() == once
+    store.close()
+
+
+def test_another_redis_log_is_not_held(redis_url: str) -> None:
+    with RedisCheckpointStore(redis_url.removesuffix("/0") + "/1") as elsewhere:
+        store = RedisRunStore(redis_url)
+        assert not store.holds_log(elsewhere)
+        assert not store.holds_log(MemoryCheckpointStore())
+        store.close()
