@@ -61,7 +61,8 @@ class TestRedisRunStore(RunStoreContract):
 
         self.log = RedisCheckpointStore(redis_url)
         yield make
-        for store in (self.log, *stores):
+        self.log.close()
+        for store in stores:
             store.close()
 
     def make_log(self, store: RunStore) -> CheckpointStore:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from celery.signals import task_unknown
+
+from milepost.checkpointing import CheckpointError
+from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.tasks import Milepost
 
+from . import transport
 from .events import EventBatches
 from .guardian import Guardian
+
+logger = logging.getLogger("milepost.worker")
+_LONGEST = 10_000
 
 
 def install(app: Milepost, worker: Any) -> None:
@@ -17,9 +26,30 @@ def install(app: Milepost, worker: Any) -> None:
     acknowledgements is switched off: it costs two transactions a message, and messages that are lost
     are made again from the run store. Beside other people's tasks it stays on.
     """
+
+    def put_aside(reason: str, message: str) -> None:
+        logger.error("A message is put aside: %s", reason)
+        try:
+            app.runs.put_aside(reason, message[:_LONGEST])
+        except CheckpointError as error:
+            logger.error("It could not be kept (%s): %.500s", error, message)
+
+    def on_unknown(name: str = "", message: Any = None, **_: Any) -> None:
+        put_aside(f"no task {name!r} is known here", repr(getattr(message, "body", None)))
+
+    conf = app.celery.conf
+    options = {**conf.broker_transport_options, transport.OPTION: put_aside}
     if app.owns_celery and not app.has_foreign_tasks():
-        options = {**app.celery.conf.broker_transport_options, "ack_emulation": False}
-        app.celery.conf.broker_transport_options = options
+        options["ack_emulation"] = False
+    conf.broker_transport_options = options
+    url = str(conf.broker_read_url)
+    if not conf.broker_transport and url.split("://")[0] in REDIS_SCHEMES:
+        # A "+" in the scheme would name the transport, and win over the one that is set.
+        conf.update(
+            broker_transport=f"{transport.__name__}:{transport.Transport.__name__}",
+            broker_read_url=url.removeprefix("redis+"),
+        )
+    task_unknown.connect(on_unknown, weak=False)
     Guardian.app = app
     app.celery.steps["worker"].add(Guardian)
     app.celery.steps["consumer"].add(EventBatches)

@@ -103,16 +103,14 @@ class ExpiryContract:
         assert store.latest("run") == make_record("run", note="new")
         assert store.runs().items == ("run",)
 
-    def test_an_acknowledged_write_to_an_expired_run_is_there(self, store: CheckpointStore) -> None:
-        store.put(make_record("run"))
+    def test_a_write_after_expiry_begins_the_run_anew(self, store: CheckpointStore) -> None:
+        for sequence in range(2):
+            store.put(make_record("run", sequence, note="old"))
         store.expire_run("run", _past())
-        late = make_record("run", 1)
-        try:
-            store.put(late)
-        except NotFound:
-            assert store.latest("run") is None
-        else:
-            assert store.latest("run") == late
+        store.put(make_record("run", note="new"))
+        assert store.latest("run") == make_record("run", note="new")
+        assert [entry.key.sequence for entry in store.history("run").items] == [0]
+        assert store.runs().items == ("run",)
 
     def test_expiry_does_not_outlive_the_records(self, store: CheckpointStore) -> None:
         record = make_record("run")

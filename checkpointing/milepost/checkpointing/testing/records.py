@@ -33,7 +33,7 @@ def make_record(
         error=note,
     )
     header = seal(
-        metadata.model_dump_json(exclude_defaults=True).encode(),
+        metadata.model_dump_json(exclude_none=True).encode(),
         body,
         codec=CodecId.JSON,
         compression=Compression.NONE,

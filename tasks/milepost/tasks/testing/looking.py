@@ -43,6 +43,19 @@ class Looking(RunStoreCase):
         assert seen.last_cause == "owner"
         assert brisk.advance(claim, commit_of(claim)) is Advance.FENCED
 
+    def test_silence_while_nobody_looked_proves_nothing(self, brisk: RunStore) -> None:
+        claim, clock = claimed(brisk, bid=new_bid("ann")), created(brisk)
+        brisk.look()
+
+        def lapsed() -> bool:
+            brisk.requeue(clock, push=None, published=False, patience_ms=60_000)
+            return read(brisk, clock.run_id).updated_at > claim.head.claimed_at + 2_000
+
+        self.eventually(lapsed)
+        assert brisk.look().heads == ()
+        assert read(brisk, claim.head.run_id) == claim.head
+        assert self.looked_at(brisk, claim.head.run_id).suspicions == 1
+
     def test_a_stage_past_its_deadline_loses_its_claim(self, store: RunStore) -> None:
         head = created(store, new_head(time_limit_ms=200))
         claim = claimed(store, head)

@@ -67,6 +67,7 @@ class Suspects(RunStoreCase):
         assert store.claim(two.step, new_bid("bob")) is Refusal.EARLY
         assert read(store, two.run_id).status is RunStatus.QUEUED
         store.advance(trial, commit_of(trial))
+        claimed(store, one)
         assert isinstance(store.claim(two.step, new_bid("bob")), Claim)
 
     def test_a_death_on_trial_lets_the_next_suspect_in(self, store: RunStore) -> None:

@@ -1,0 +1,1 @@
+"""What Milepost costs and saves, in ratios measured on one machine: ``make bench``."""

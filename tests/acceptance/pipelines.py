@@ -1,0 +1,117 @@
+"""The pipelines that acceptance tests run, in workers and in the test process alike."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from milepost.tasks import Context, Milepost
+from milepost.tasks.faultpoints import POINTS
+from milepost.tasks.settings import TaskSettings
+from support.ledger import Ledger
+from support.waiting import eventually
+
+STAGES = ("first", "second", "third", "fourth")
+
+
+class Trail(BaseModel):
+    """The stages that led here."""
+
+    done: list[str] = []
+
+
+class Fault:
+    """What happens once at one point of one stage, as ``FAULT_…`` variables tell.
+
+    ``FAULT_POINT``: one of `POINTS`, or ``inside`` the stage's body. ``FAULT_STAGE``: by default the
+    second. ``FAULT_ACTION``: ``kill`` this process, or ``wait`` until the file ``continue`` is there.
+    ``FAULT_FOLDER``: where it tells by the file ``reached``, which holds the pid, that it is there.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.point = env.get("FAULT_POINT")
+        self._stage = env.get("FAULT_STAGE", "second")
+        self._kills = env.get("FAULT_ACTION", "wait") == "kill"
+        self._folder = Path(env.get("FAULT_FOLDER", os.devnull))
+
+    def act(self, run_id: str, stage: str) -> None:
+        """Act if *stage* is the one, and nobody has acted before."""
+        if stage != self._stage:
+            return
+        try:
+            file = os.open(self._folder / "once", os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            return
+        os.close(file)
+        draft = self._folder / "draft"
+        draft.write_text(str(os.getpid()))
+        draft.rename(self._folder / "reached")
+        if self._kills:
+            os.kill(os.getpid(), signal.SIGKILL)
+        eventually((self._folder / "continue").exists, 100)
+
+
+def build(env: Mapping[str, str]) -> Milepost:
+    """Return the app that *env* describes; ``TEST_RUNS``, ``TEST_QUEUE`` and ``TEST_LEDGER`` are ours."""
+    settings = {
+        name.removeprefix("MILEPOST_").lower(): value
+        for name, value in env.items()
+        if name.startswith("MILEPOST_")
+    }
+    app = Milepost(runs=env.get("TEST_RUNS"), settings=TaskSettings.model_validate(settings))
+    if queue := env.get("TEST_QUEUE"):
+        app.celery.conf.task_default_queue = queue
+    ledger, fault = Ledger(Path(env["TEST_LEDGER"])), Fault(env)
+    for point in POINTS:
+        if point == fault.point:
+            app.faultpoints.install(point, fault.act)
+
+    relay = app.pipeline("relay")
+
+    def work(state: Trail, ctx: Context) -> Trail:
+        ledger.append(ctx.run_id, ctx.stage, ctx.attempt)
+        if fault.point == "inside":
+            fault.act(ctx.run_id, ctx.stage)
+        return Trail(done=[*state.done, ctx.stage])
+
+    @relay.stage
+    def first(state: Trail, ctx: Context) -> Trail:
+        return work(state, ctx)
+
+    @relay.stage
+    def second(state: Trail, ctx: Context) -> Trail:
+        return work(state, ctx)
+
+    @relay.stage
+    def third(state: Trail, ctx: Context) -> Trail:
+        return work(state, ctx)
+
+    @relay.stage
+    def fourth(state: Trail, ctx: Context) -> Trail:
+        return work(state, ctx)
+
+    poison = app.pipeline("poison")
+
+    @poison.stage
+    def swallow(state: Trail, ctx: Context) -> Trail:
+        ledger.append(ctx.run_id, ctx.stage, ctx.attempt)
+        if not Path(env["TEST_ANTIDOTE"]).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Trail(done=[*state.done, ctx.stage])
+
+    yielding = app.pipeline("yielding")
+
+    @yielding.stage
+    def polite(state: Trail, ctx: Context) -> Trail:
+        ledger.append(ctx.run_id, ctx.stage, ctx.attempt)
+        if ctx.attempt == 1:
+            fault.act(ctx.run_id, ctx.stage)
+            eventually(lambda: ctx.stopping, 30)
+            ctx.hand_back()
+        return Trail(done=[*state.done, ctx.stage])
+
+    return app

@@ -1,0 +1,71 @@
+"""Kombu's Redis transport, unimpressed by what is no message.
+
+A value on the queue that is no JSON, or not of a message's shape, ends a plain Celery worker; and since it
+is taken off the queue at a reconnect, the next one, too. Here it is put aside with its reason, and the queue
+moves on.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Callable
+from json import JSONDecodeError
+from typing import Any
+
+from kombu.transport import redis
+
+PutAside = Callable[[str, str], None]
+OPTION = "milepost_put_aside"
+"""The transport option that says what to do with such a value."""
+
+
+class Channel(redis.Channel):  # type: ignore[misc]  # kombu's classes are Any here
+    """Reads messages; what is no JSON is put aside."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)
+        except (JSONDecodeError, UnicodeDecodeError) as error:
+            raw = error.doc if isinstance(error, JSONDecodeError) else repr(error.object)
+            put_aside(self.connection.client, f"no JSON: {error}", raw)
+            raise redis.Empty from None
+
+
+class Transport(redis.Transport):  # type: ignore[misc]
+    """Delivers messages; what has not the shape of one is put aside."""
+
+    Channel = Channel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        reason = _malformed(message)
+        if reason is None:
+            super()._deliver(message, queue)
+        else:
+            put_aside(self.client, reason, repr(message))
+
+
+def put_aside(client: Any, reason: str, raw: str) -> None:
+    """Hand a value to whoever keeps such values."""
+    keep: PutAside | None = client.transport_options.get(OPTION)
+    if keep is not None:
+        keep(reason, raw)
+
+
+def _malformed(message: Any) -> str | None:
+    """Return what keeps *message* from being one."""
+    if not isinstance(message, dict):
+        return f"expected an object, found {type(message).__name__}"
+    properties = message.get("properties")
+    if not isinstance(properties, dict) or not isinstance(properties.get("delivery_tag"), str):
+        return "it has no properties with a delivery tag"
+    if not isinstance(properties.get("delivery_info"), dict):
+        return "it has no delivery information"
+    if not isinstance(message.get("headers"), dict) or not isinstance(message.get("body"), str):
+        return "it has no headers or no body"
+    if properties.get("body_encoding") == "base64":
+        try:
+            b64decode(message["body"], validate=True)
+        except binascii.Error:
+            return "its body is no base64"
+    return None
