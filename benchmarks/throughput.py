@@ -1,18 +1,22 @@
-"""Stages a second, as a ratio to a plain Celery chain in the same interleaved repeat.
+"""Stages a second, and processor time a stage, as ratios to a plain Celery chain.
 
-The workers are warmed up and paused while all runs are submitted; the clock runs from the moment they
-are let go to the entry of the last run's last stage.
+The workers of all contenders stand side by side, warmed up and paused, each on a database of its own. In
+turn, runs are submitted to one of them, it is let go, and the clock runs until the last of these runs
+entered its last stage. Turns are short, so that other work on the machine hits all contenders alike.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import psutil
 import redis
 
 from .apps import chain, noop
@@ -23,79 +27,120 @@ from .workers import Workers, celery_command, milepost_command
 
 NAME = "throughput"
 GOAL = 1.8
-_RUNS = 150
+_TURNS = 5
+_RUNS_A_TURN = 30
 _WARM_UP_RUNS = 20
 _SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Contender:
-    name: str
-    app: str
-    command: Callable[[], list[str]]
+class Cost:
+    """What one repeat took."""
+
+    stages_a_second: float
+    processor_ms: float
+    """Of the worker's processes and the server, a stage."""
 
 
-_CHAIN = _Contender("Celery chain", "chain", celery_command)
-_MILEPOST = _Contender("Milepost", "noop", milepost_command)
-_SILENT = _Contender("Milepost, events off", "noop", lambda: milepost_command(events=False))
-_CONTENDERS = (_CHAIN, _MILEPOST, _SILENT)
+class Contender:
+    """A worker of an application, on the database *number* of the server at *url*."""
+
+    def __init__(
+        self, name: str, module: Any, command: Callable[[], list[str]], url: str, number: int
+    ) -> None:
+        self.name = name
+        self.costs: list[Cost] = []
+        self._url = f"{url.rpartition('/')[0]}/{number}"
+        self._module, self._command = module, command
+        with redis.Redis.from_url(url) as client:
+            info: Any = client.info("server")
+        self._server = psutil.Process(info["process_id"])
+        self._probe = Probe(url)
+        self._app = module.build(self._url)
+
+    def start(self, stack: ExitStack, folder: Path) -> None:
+        """Start the worker, warm it up and pause it; *stack* ends it."""
+        name = self._module.__name__.rpartition(".")[2]
+        self._workers = Workers(self._url, name, self._command(), folder)
+        stack.enter_context(self._workers).wait_ready()
+        stack.enter_context(self._probe)
+        stack.callback(self._module.close, self._app)
+        self._submit(_WARM_UP_RUNS)
+        self._probe.hear_all("done", _WARM_UP_RUNS, _SECONDS)
+        time.sleep(0.5)
+        self._workers.pause()
+
+    def take_turn(self) -> tuple[float, float]:
+        """Return the seconds and the processor seconds of some runs."""
+        self._submit(_RUNS_A_TURN)
+        before = self._processor_seconds()
+        began = time.time()
+        self._workers.go_on()
+        notes = self._probe.hear_all("done", _RUNS_A_TURN, _SECONDS)
+        used = self._processor_seconds() - before
+        # The last stage has told of itself, but is not committed yet.
+        time.sleep(0.1)
+        self._workers.pause()
+        whole = {note["run"] for note in notes if note["n"] == noop.STAGES}
+        if len(whole) != _RUNS_A_TURN:
+            raise AssertionError(f"{self.name}: runs came out wrong: {notes}")
+        return max(float(note["at"]) for note in notes) - began, used
+
+    def _submit(self, count: int) -> None:
+        state = make_state()
+        for _ in range(count):
+            self._module.submit(self._app, uuid4().hex, state)
+
+    def _processor_seconds(self) -> float:
+        main = psutil.Process(self._workers.pid)
+        times = [process.cpu_times() for process in (self._server, main, *main.children())]
+        return sum(float(taken.user + taken.system) for taken in times)
 
 
 def measure(url: str, folder: Path, repeats: int | None) -> list[Finding]:
-    """Measure all contenders once a repeat, in turning order."""
-    rates: dict[str, list[float]] = {contender.name: [] for contender in _CONTENDERS}
-    for repeat in range(repeats or 3):
-        turn = repeat % len(_CONTENDERS)
-        for contender in _CONTENDERS[turn:] + _CONTENDERS[:turn]:
-            rates[contender.name].append(_rate(url, folder, contender))
-    base = rates[_CHAIN.name]
-    return [
-        finding(
-            NAME,
-            f"{contender.name} / {_CHAIN.name}",
-            "×",
-            [own / other for own, other in zip(rates[contender.name], base, strict=True)],
-            at_least=GOAL if contender is _MILEPOST else None,
-            note=f"{statistics.median(rates[contender.name]):.0f} against "
-            f"{statistics.median(base):.0f} stages/s",
-        )
-        for contender in (_MILEPOST, _SILENT)
+    """Let all contenders take turns."""
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    base = Contender("Celery chain", chain, celery_command, url, 0)
+    milepost = Contender("Milepost", noop, milepost_command, url, 2)
+    silent = Contender("Milepost, events off", noop, lambda: milepost_command(events=False), url, 3)
+    contenders = [base, milepost, silent]
+    with ExitStack() as stack:
+        for contender in contenders:
+            contender.start(stack, folder)
+        for _ in range(repeats or 3):
+            _repeat(contenders)
+    rates = [
+        _ratio("stages/s", one, base, "stages_a_second", GOAL if one is milepost else None)
+        for one in (milepost, silent)
+    ]
+    return rates + [
+        _ratio("processor ms a stage", one, base, "processor_ms", None)
+        for one in (milepost, silent)
     ]
 
 
-def _rate(url: str, folder: Path, contender: _Contender) -> float:
-    with redis.Redis.from_url(url) as client:
-        client.flushall()
-    with (
-        Probe(url) as probe,
-        Workers(url, contender.app, contender.command(), folder) as workers,
-    ):
-        workers.wait_ready()
-        _submit(url, contender, _WARM_UP_RUNS)
-        probe.hear_all("done", _WARM_UP_RUNS, _SECONDS)
-        time.sleep(0.5)
-        workers.pause()
-        _submit(url, contender, _RUNS)
-        time.sleep(0.2)
-        began = time.time()
-        workers.go_on()
-        notes = probe.hear_all("done", _RUNS, _SECONDS)
-    wrong = [note for note in notes if note["n"] != noop.STAGES]
-    if wrong or len({note["run"] for note in notes}) != _RUNS:
-        raise AssertionError(f"{contender.name}: runs came out wrong: {wrong[:3]}")
-    seconds = max(float(note["at"]) for note in notes) - began
-    return _RUNS * noop.STAGES / seconds
+def _repeat(contenders: Sequence[Contender]) -> None:
+    taken: dict[str, list[tuple[float, float]]] = {one.name: [] for one in contenders}
+    for turn in range(_TURNS):
+        first = turn % len(contenders)
+        for contender in (*contenders[first:], *contenders[:first]):
+            taken[contender.name].append(contender.take_turn())
+    stages = _TURNS * _RUNS_A_TURN * noop.STAGES
+    for contender in contenders:
+        seconds, used = (sum(column) for column in zip(*taken[contender.name], strict=True))
+        contender.costs.append(Cost(stages / seconds, used * 1000 / stages))
 
 
-def _submit(url: str, contender: _Contender, count: int) -> None:
-    state = make_state()
-    if contender is _CHAIN:
-        celery = chain.build(url)
-        for _ in range(count):
-            chain.submit(celery, uuid4().hex, state)
-        celery.close()
-    else:
-        app = noop.build(url)
-        for _ in range(count):
-            app.start(noop.PIPELINE, state)
-        app.runtime.close()
+def _ratio(
+    what: str, own: Contender, base: Contender, figure: str, at_least: float | None
+) -> Finding:
+    values, others = ([getattr(cost, figure) for cost in one.costs] for one in (own, base))
+    return finding(
+        NAME,
+        f"{what}: {own.name} / {base.name}",
+        "×",
+        [value / other for value, other in zip(values, others, strict=True)],
+        at_least=at_least,
+        note=f"{statistics.median(values):.4g} against {statistics.median(others):.4g}",
+    )

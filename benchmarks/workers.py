@@ -53,6 +53,11 @@ class Workers:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """The main process."""
+        return self._process.pid
+
     def wait_ready(self) -> Self:
         """Return when the worker takes messages.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from support.rabbitmq_server import RabbitServer
 from support.redis_server import RedisServer
 from support.s3_server import MotoServer, SeaweedServer
 
@@ -38,3 +39,10 @@ def moto_server() -> Iterator[MotoServer]:
     """One moto for the session; tests keep apart by their prefixes."""
     with MotoServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> Iterator[str]:
+    """The URL of one RabbitMQ for the session."""
+    with RabbitServer() as server:
+        yield server.url

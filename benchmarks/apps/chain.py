@@ -30,3 +30,8 @@ def submit(app: Celery, run_id: str, state: dict[str, Any]) -> None:
     task = app.tasks["pass_on"]
     rest = [task.s(run_id, number == STAGES) for number in range(2, STAGES + 1)]
     chain(task.s(state, run_id, False), *rest).apply_async()
+
+
+def close(app: Celery) -> None:
+    """Give back connections."""
+    app.close()

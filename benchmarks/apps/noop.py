@@ -27,3 +27,13 @@ def build(url: str) -> Milepost:
         pipeline.stage(name=f"stage-{number}")(pass_on)
     pipeline.stage(name=f"stage-{STAGES}")(tell)
     return app
+
+
+def submit(app: Milepost, run_id: str, state: dict[str, Any]) -> None:
+    """Start one run."""
+    app.start(PIPELINE, state, run_id=run_id)
+
+
+def close(app: Milepost) -> None:
+    """Give back connections."""
+    app.runtime.close()

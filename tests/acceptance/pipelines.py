@@ -109,7 +109,6 @@ def build(env: Mapping[str, str]) -> Milepost:
     def polite(state: Trail, ctx: Context) -> Trail:
         ledger.append(ctx.run_id, ctx.stage, ctx.attempt)
         if ctx.attempt == 1:
-            fault.act(ctx.run_id, ctx.stage)
             eventually(lambda: ctx.stopping, 30)
             ctx.hand_back()
         return Trail(done=[*state.done, ctx.stage])

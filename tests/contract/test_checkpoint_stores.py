@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 import redis
+
 from milepost.checkpointing import CheckpointStore, open_store
 from milepost.checkpointing.stores.memory import MemoryCheckpointStore
 from milepost.checkpointing.stores.redis import RedisCheckpointStore
 from milepost.checkpointing.testing import CheckpointStoreContract, make_record
-
 from support.s3_server import MotoServer, SeaweedServer, store_url
 
 

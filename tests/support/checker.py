@@ -110,8 +110,8 @@ class Checker:
         for prefix in ALL_PREFIXES:
             names = [owner.decode() for owner in self._zset(f"{prefix}owners")]
             found += [f"owner {name} in {prefix}" for name in names if name not in living]
-        found += [key.decode() for key in self._runs.scan_iter("milepost:*claims:*", 10_000)]
-        found += [key.decode() for key in self._runs.scan_iter("milepost:*}trial", 10_000)]
+        found += [key.decode() for key in self._runs.scan_iter("milepost:*:claims:*", 10_000)]
+        found += [key.decode() for key in self._runs.scan_iter("milepost:*:trial", 10_000)]
         if self._runs.zscore(f"{prefix_of(run.id)}due", run.id) is not None:
             found.append("the run in the due index")
         for queue in queues:

@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .ports import free_port
 from .requirement import need_program
@@ -87,10 +89,13 @@ class RedisServer:
     def _wait_until_ready(self, seconds: float = 15.0) -> None:
         assert self._process is not None
         deadline = time.monotonic() + seconds
-        with redis.Redis(port=self.port, socket_timeout=1) as client:
+        once = Retry(NoBackoff(), 0)
+        with redis.Redis(port=self.port, socket_timeout=1, retry=once) as client:
             while True:
                 try:
                     client.ping()
+                    return
+                except redis.AuthenticationError:
                     return
                 except redis.RedisError:
                     ended = self._process.poll() is not None

@@ -15,7 +15,7 @@ from .errors import NotSerializable
 _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 _DEEPEST = 200
-"""pydantic's parser reads no JSON that is nested deeper."""
+"""pydantic's parser reads no JSON that is nested deeper than this and one more."""
 
 
 def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None) -> bytes:
@@ -47,6 +47,9 @@ def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None)
         dumped = adapter is None or plain is not value
         fault = next(_faults(plain, name), None) if dumped else None
         raise _refusal(*(fault or (name, str(error)))) from error
+    if adapter is not None and isinstance(value, BaseModel) and _dump(_ANY, value, "json") != plain:
+        # pydantic writes of another class what its type knows, and says nothing.
+        raise _refusal(name, f"its type does not keep all of a {type(value).__name__}")
     if adapter is not None and ("null" in text or "**********" in text):
         whole = _dump(adapter, value, "python")
         if _is_suspect(whole):

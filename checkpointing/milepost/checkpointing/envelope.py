@@ -100,7 +100,8 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     """Cut header and body, kept as one string, apart again.
 
     Raises:
-        Corrupt: *data* is too short to hold the header it announces.
+        Corrupt: *data* does not begin as a header does. That a header is cut short, `open_header`
+            finds.
     """
     if len(data) < PREFIX or data[:4] != MAGIC:
         raise Corrupt("This is no Milepost checkpoint: its first bytes are not the magic ones.")

@@ -38,7 +38,7 @@ _TRANSIENT = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError
 _TRANSIENT_TEXT = re.compile(r"(?:^|error: )(?:BUSY|MISCONF|NOREPLICAS|UNKILLABLE|LOADING)\b")
 # A password may hold anything while its URL is wrong, so it ends at the last "@".
 _SECRET = re.compile(
-    r"((?:://|%3A%2F%2F)[^/?#:@%\s]*(?::|%3A))\S*(?=@|%40)"
+    r"((?:://|%3A%2F%2F)(?:(?!%3A)[^/?#:@\s])*(?::|%3A))\S*(?=@|%40)"
     r"|(?<=[?&])(\w*(?:password|secret|token)\w*=)[^&\s]*",
     re.I,
 )

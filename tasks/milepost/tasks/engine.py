@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from billiard.common import terminate_handler_fired
 from pydantic import ValidationError
 
 from milepost.checkpointing import (
@@ -134,7 +135,8 @@ class Engine:
             # Nothing of the stage is at fault. The claim is dropped, the heartbeat frees it.
             raise
         except SystemExit as error:
-            if self._runtime.owner.stopping:
+            # The pool's children are sent SIGTERM on SIGQUIT too, before Celery says that it stops.
+            if self._runtime.owner.stopping or terminate_handler_fired():
                 self._hand_back(claim)
                 raise
             failure = TaskError(f"Stage {stage.name} called sys.exit({error.code!r}).")

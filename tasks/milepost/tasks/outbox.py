@@ -124,7 +124,7 @@ def _fill(template: _Template, step: Step) -> Push:
                     "id": task_id,
                     "root_id": step.run_id,
                     "kwargsrepr": repr(kwargs),
-                    "stamps": {"run_id": [step.run_id]},
+                    "stamps": {"run_id": step.run_id},
                 },
                 "properties": {
                     **message["properties"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import pytest
 
 from milepost.checkpointing import (
@@ -43,8 +45,6 @@ def _header(body: bytes = b"body", metadata: bytes = b"{}") -> bytes:
 
 def _resealed(header: bytes, position: int, value: int) -> bytes:
     """Change one byte of the fixed part and make the checksum right again, as a forger would."""
-    from hashlib import blake2b
-
     fixed = bytearray(header[: PREFIX - 16])
     fixed[position] = value
     metadata = header[PREFIX:]
@@ -88,6 +88,15 @@ def test_every_truncation_of_both_in_one_is_found(record: Record) -> None:
     for length in range(len(whole)):
         with pytest.raises(Corrupt):
             serializer.decode(Record(record.key, *split(whole[:length])))
+
+
+def test_every_flipped_byte_is_found_where_both_are_kept_together(record: Record) -> None:
+    whole = record.header + record.body
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        with pytest.raises(Corrupt):
+            Serializer().decode(Record(record.key, *split(bytes(damaged))))
 
 
 def test_appended_bytes_are_found(record: Record) -> None:

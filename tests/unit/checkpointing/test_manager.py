@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
+
 from milepost.checkpointing import (
     Checkpoint,
     CheckpointKey,
@@ -27,7 +28,6 @@ from milepost.checkpointing import (
     TooLarge,
 )
 from milepost.checkpointing.stores.memory import MemoryCheckpointStore
-from pydantic import BaseModel, ValidationError
 
 
 class Order(BaseModel):
@@ -38,8 +38,15 @@ class Order(BaseModel):
 class OpenStore(MemoryCheckpointStore):
     """A memory store whose records a test can damage."""
 
-    def damage(self, key: CheckpointKey, **parts: bytes) -> None:
-        self._runs[key.run_id][key.path] = replace(self._runs[key.run_id][key.path], **parts)
+    def damage(
+        self, key: CheckpointKey, *, header: bytes | None = None, body: bytes | None = None
+    ) -> None:
+        sound = self._runs[key.run_id][key.path]
+        self._runs[key.run_id][key.path] = Record(
+            key,
+            sound.header if header is None else header,
+            sound.body if body is None else body,
+        )
 
 
 @pytest.fixture
@@ -175,12 +182,13 @@ def test_what_cannot_be_kept_leaves_nothing(store: OpenStore) -> None:
 
 def test_an_expired_checkpoint_says_so(manager: CheckpointManager) -> None:
     created = manager.create("run", 1, ttl_seconds=0)
-    for call in (
+    calls: list[Callable[[], Checkpoint]] = [
         lambda: manager.restore("run"),
         lambda: manager.get(created.metadata.key),
         lambda: manager.restore_from("run", created.metadata.checkpoint_id),
         lambda: manager.mark_completed("run"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(Expired) as caught:
             call()
         assert caught.value.run_id == "run"

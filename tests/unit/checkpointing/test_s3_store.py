@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from milepost.checkpointing import (
     CheckpointSettings,
     Corrupt,
+    Entry,
     Kind,
     Misconfigured,
+    Record,
     Refused,
+    Serializer,
     Unavailable,
     open_store,
 )
 from milepost.checkpointing.stores.s3 import S3CheckpointStore
 from milepost.checkpointing.testing import make_record
-
 from support.ports import free_port
 from support.s3_server import BUCKET, MotoServer, s3_client, store_url
 from support.stripping_proxy import stripping_proxy
@@ -41,6 +44,14 @@ def bucket(moto_server: MotoServer) -> Iterator[Any]:
 def names(bucket: Any, prefix: str) -> list[str]:
     reply = bucket.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/")
     return [item["Key"] for item in reply.get("Contents", [])]
+
+
+def read(found: Record | Entry | None) -> None:
+    """Do what a caller does next with what a store gave it."""
+    assert found is not None
+    Serializer().metadata(found.key, found.header)
+    if isinstance(found, Record):
+        Serializer().decode(found)
 
 
 def test_a_server_that_ignores_if_none_match_is_refused(
@@ -126,6 +137,12 @@ def test_want_of_credentials_is_refused(
         open_store(url, FAST)
 
 
+def test_a_profile_that_does_not_exist_is_misconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "milepost-absent")
+    with pytest.raises(Misconfigured, match="milepost-absent"):
+        open_store(f"s3://{BUCKET}/p", FAST)
+
+
 @pytest.mark.parametrize("data", [b"", b"short", b"MPCK" + b"\xff" * 300])
 def test_a_damaged_object_is_corrupt_and_named(
     moto_server: MotoServer, bucket: Any, prefix: str, data: bytes
@@ -135,10 +152,17 @@ def test_a_damaged_object_is_corrupt_and_named(
         store.put(record)
         (name,) = names(bucket, prefix)
         bucket.put_object(Bucket=BUCKET, Key=name, Body=data)
-        for call in (lambda: store.get(record.key), lambda: store.latest("run", Kind.MANUAL)):
+        calls: list[Callable[[], Record | None]] = [
+            lambda: store.get(record.key),
+            lambda: store.latest("run", Kind.MANUAL),
+        ]
+        for call in calls:
             with pytest.raises(Corrupt) as caught:
-                call()
+                read(call())
             assert caught.value.key == record.key
+        with pytest.raises(Corrupt) as caught:
+            read(store.history("run", Kind.MANUAL).items[0])
+        assert caught.value.key == record.key
 
 
 def test_other_objects_in_the_bucket_are_let_be(
@@ -153,13 +177,44 @@ def test_other_objects_in_the_bucket_are_let_be(
     assert len(names(bucket, prefix)) == 3
 
 
-def test_more_than_a_thousand_are_listed_and_deleted(moto_server: MotoServer, prefix: str) -> None:
+def test_more_than_one_reply_of_the_server_is_listed_and_deleted(
+    moto_server: MotoServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milepost.checkpointing.stores.s3._LISTED_AT_ONCE", 10)
+    with open_store(store_url(moto_server.endpoint, prefix), FAST) as store:
+        for sequence in range(25):
+            store.put(make_record("run", sequence))
+            store.put(make_record(f"run-{sequence:02}"))
+        page = store.history("run", limit=23)
+        assert [entry.key.sequence for entry in page.items] == list(range(24, 1, -1))
+        rest = store.history("run", limit=23, cursor=page.cursor)
+        assert [entry.key.sequence for entry in rest.items] == [1, 0]
+        assert rest.cursor is None
+        assert len(store.runs(limit=24).items) == 24
+        assert len(store.runs(limit=100).items) == 26
+        assert store.delete_run("run") == 25
+
+
+def test_what_the_server_does_not_delete_is_told(
+    moto_server: MotoServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_store(store_url(moto_server.endpoint, prefix), FAST) as store:
         assert isinstance(store, S3CheckpointStore)
-        for sequence in range(1_010):
-            record = make_record("run", sequence)
-            store._create(store._name(record.key), record.header + record.body)
-        page = store.history("run", limit=1_005)
-        assert [page.items[0].key.sequence, page.items[-1].key.sequence] == [1_009, 5]
-        assert len(store.history("run", limit=1_005, cursor=page.cursor).items) == 5
-        assert store.delete_run("run") == 1_010
+        store.put(make_record("run"))
+        reply = {"Errors": [{"Key": "x", "Code": "AccessDenied", "Message": "no"}]}
+        monkeypatch.setattr(store._s3, "delete_objects", lambda **_: reply)
+        with pytest.raises(Refused, match="AccessDenied"):
+            store.delete_run("run")
+
+
+def test_a_probe_whose_reply_was_lost_and_sent_again_is_no_refusal(
+    moto_server: MotoServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = S3CheckpointStore._create
+
+    def sent_twice(store: S3CheckpointStore, *args: Any) -> bool:
+        create(store, *args)
+        return create(store, *args)
+
+    monkeypatch.setattr(S3CheckpointStore, "_create", sent_twice)
+    open_store(store_url(moto_server.endpoint, prefix), FAST).close()

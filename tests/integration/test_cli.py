@@ -1,0 +1,162 @@
+"""The ``milepost`` command, as a shell runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milepost.worker import EmbeddedServer
+
+PIPELINES = """
+from pydantic import BaseModel
+from milepost.tasks import Milepost, PermanentError
+
+app = Milepost()
+
+
+class Count(BaseModel):
+    n: int = 0
+    broken: bool = False
+
+
+counting = app.pipeline("counting")
+
+
+@counting.stage
+def up(state: Count) -> Count:
+    return Count(n=state.n + 1, broken=state.broken)
+
+
+@counting.stage
+def check(state: Count) -> Count:
+    if state.broken:
+        raise PermanentError("it is broken: redis://user:hunter2@host/0")
+    return state
+"""
+
+
+class Shell:
+    """Runs ``milepost`` in a folder with an embedded server of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("MILEPOST_")}
+        self.env |= {"MILEPOST_HOME": str(folder / "home"), "MILEPOST_APP": "counted"}
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "milepost.control.cli", *words],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert code == done.returncode, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def json(self, *words: str, code: int = 0) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self(*words, "--json", code=code).splitlines()]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A folder with a module of pipelines, a server and a worker."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "counted.py").write_text(PIPELINES)
+    shell = Shell(folder)
+    with (folder / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "milepost.control.cli", "worker", "-c", "1"],
+            cwd=folder,
+            env=shell.env,
+            stdout=log,
+            stderr=log,
+        )
+    yield shell
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0, (folder / "worker.log").read_text()
+    EmbeddedServer(folder / "home").stop()
+
+
+def test_a_run_from_start_to_end(shell: Shell) -> None:
+    """Start, watch, status, runs, checkpoints."""
+    assert "run-1" in shell("start", "counting", '{"n": 4}', "--run-id", "run-1", "--tag", "x")
+    assert shell.json("watch", "run-1", "--timeout", "30s")[-1]["status"] == "completed"
+    assert shell.json("status", "run-1")[0]["stages_done"] == 2
+    assert "completed" in shell("status", "run-1")
+    assert ["run-1"] == [row["run_id"] for row in shell.json("runs", "--tag", "x")]
+    assert "run-1" in shell("runs", "--status", "completed", "--since", "1h")
+    assert [2, 1, 0] == [row["sequence"] for row in shell.json("checkpoints", "run-1")]
+    assert shell.json("checkpoints", "run-1", "--state") == [{"n": 5, "broken": False}]
+
+
+def test_a_failed_run_and_its_retry(shell: Shell) -> None:
+    """Exit code 1, the reason without the password, and retry in bulk."""
+    state = '{"broken": true}'
+    shown = shell("start", "counting", state, "--run-id", "bad", "--watch", code=1)
+    assert "PermanentError: it is broken" in shown
+    assert "hunter2" not in shell("status", "bad")
+    assert "1 run would be retried" in shell("retry", "--status", "failed", "--dry-run")
+    assert shell.json("retry", "--status", "failed", "--pipeline", "counting")[0]["retried"] == 1
+    assert shell.json("watch", "bad", "--timeout", "30s", code=1)[-1]["status"] == "failed"
+
+
+def test_the_same_id_again(shell: Shell) -> None:
+    """The same input is the same run; another is refused."""
+    shell("start", "counting", '{"n": 1}', "--run-id", "twice")
+    shell("start", "counting", '{"n": 1}', "--run-id", "twice")
+    assert "another input" in shell("start", "counting", '{"n": 2}', "--run-id", "twice", code=4)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["start", "nothing"], 2, "No pipeline 'nothing' is defined here; known: counting."),
+        (["start", "counting", "{"], 2, "The state is no JSON"),
+        (["start", "counting", '{"n": "x"}'], 2, "stage up expects: state.n"),
+        (["start", "counting", "--run-id", "../etc/passwd"], 2, "is not a valid run id"),
+        (["status", "nobody"], 3, "No run nobody"),
+        (["retry", "nobody"], 3, "No run nobody"),
+        (["cancel", "run-1"], 4, "has completed"),
+        (["-A", "no.such.module", "runs"], 2, "No such option"),
+        (["runs", "-A", "no.such.module"], 2, "No module 'no.such.module'"),
+        (["retry"], 2, "Name runs, or choose them with --status."),
+    ],
+)
+def test_one_clear_error(shell: Shell, words: list[str], code: int, says: str) -> None:
+    """And an exit code that scripts can use."""
+    shell("start", "counting", '{"n": 4}', "--run-id", "run-1", "--tag", "x", "--watch")
+    shown = shell(*words, code=code)
+
+    assert says in shown
+    assert "Traceback" not in shown
+
+
+def test_a_server_that_is_down_is_named_without_its_password(shell: Shell) -> None:
+    """The URL, and what to do."""
+    shell.env["MILEPOST_URL"] = "redis://:hunter2@127.0.0.1:1/0"
+    try:
+        shown = shell("status", "x", code=5)
+    finally:
+        del shell.env["MILEPOST_URL"]
+
+    assert "redis://:***@127.0.0.1:1/0" in shown
+    assert "hunter2" not in shown
+
+
+def test_the_server_command(shell: Shell) -> None:
+    """It says where the server is, and that there is one."""
+    assert shell.json("server", "status")[0]["up"]
+
+
+def test_completion_is_printed(shell: Shell) -> None:
+    """For the shells that click knows."""
+    assert "_MILEPOST_COMPLETE" in shell("completion", "bash")

@@ -1,0 +1,87 @@
+"""Stages: what they take and give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from milepost.checkpointing import Misconfigured
+from milepost.tasks import Context, StateInvalid
+from milepost.tasks.stage import Stage, StageOptions, validated
+
+
+class Rows(BaseModel):
+    """A state with a nested field."""
+
+    rows: int = 0
+    names: list[str] = []
+
+
+def stage_of(function: Any) -> Stage:
+    """Make a stage with defaults."""
+    return Stage("given", function, StageOptions())
+
+
+def test_sync_and_async_functions_give_the_same() -> None:
+    """A coroutine function runs to its end."""
+
+    def plain(state: Rows) -> Rows:
+        return Rows(rows=state.rows + 1)
+
+    async def coroutine(state: Rows) -> Rows:
+        return Rows(rows=state.rows + 1)
+
+    assert Rows(rows=2) == stage_of(plain).call(Rows(rows=1), None)
+    assert Rows(rows=2) == stage_of(coroutine).call(Rows(rows=1), None)
+
+
+def test_the_context_is_optional() -> None:
+    """It is passed to whoever has a second parameter."""
+    assert not stage_of(lambda state: state).takes_context
+
+    def with_context(state: Rows, ctx: Context) -> Rows:
+        return state
+
+    assert stage_of(with_context).takes_context
+
+
+def test_a_forgotten_return_is_named() -> None:
+    """None is no next state."""
+
+    def forgetful(state: Rows) -> Rows:
+        return None  # type: ignore[return-value]
+
+    with pytest.raises(StateInvalid, match="returned None"):
+        stage_of(forgetful).call(Rows(), None)
+
+
+def test_a_wrong_state_names_stage_and_field() -> None:
+    """As deep as the field sits."""
+    adapter = stage_of(_typed).input
+    assert adapter is not None
+
+    with pytest.raises(StateInvalid, match=r"stage given expects: state\.names\[1\]") as caught:
+        validated({"names": ["a", 2]}, adapter, "given")
+
+    assert (caught.value.stage, caught.value.path) == ("given", "state.names[1]")
+
+
+def test_a_model_that_was_changed_to_nonsense_is_found() -> None:
+    """Assignment does not validate, committing does."""
+    broken = Rows()
+    broken.rows = "many"  # type: ignore[assignment]
+
+    with pytest.raises(StateInvalid, match=r"state\.rows"):
+        stage_of(_typed).call(broken, None)
+
+
+def test_functions_of_another_shape_are_refused() -> None:
+    """At definition time."""
+    with pytest.raises(Misconfigured, match="takes 3 arguments"):
+        stage_of(lambda a, b, c: a)
+
+
+def _typed(state: Rows) -> Rows:
+    return state
