@@ -102,11 +102,18 @@ class Arena:
             app.runtime.close()
             app.celery.close()
 
-    def worker(self, pool: Pool = "prefork", concurrency: int = 1, **env: str) -> Worker:
+    def worker(
+        self, pool: Pool = "prefork", concurrency: int = 1, env: Mapping[str, str] | None = None
+    ) -> Worker:
         """Return a worker that is not started yet; its context ends it by force."""
         name = f"{pool}{next(self._names)}"
         return Worker(
-            APP, self.folder, {**self.env, **env}, pool=pool, concurrency=concurrency, name=name
+            APP,
+            self.folder,
+            {**self.env, **(env or {})},
+            pool=pool,
+            concurrency=concurrency,
+            name=name,
         )
 
     def trap(self, point: str, stage: str = "second", action: str = "wait") -> Trap:
@@ -132,4 +139,5 @@ class Rescuer:
         replies: Any = app.celery.control.add_consumer(
             queue, destination=[self.worker.name], reply=True, timeout=5
         )
-        assert replies and "ok" in replies[0][self.worker.name], replies
+        assert replies, "no reply to add_consumer"
+        assert "ok" in replies[0][self.worker.name], replies

@@ -43,7 +43,7 @@ def survive(arena: Arena, rescuer: Rescuer, pool: Pool, way: Way, point: str) ->
     trap = arena.trap(point)
     with (
         arena.app(queue) as app,
-        arena.worker(pool, TEST_QUEUE=queue, **trap.env) as victim,
+        arena.worker(pool, env={"TEST_QUEUE": queue, **trap.env}) as victim,
     ):
         victim.wait_ready()
         run = app.start("relay", Trail())

@@ -52,7 +52,7 @@ def celery_worker_cluster(
     arena: Arena, milepost_app: Milepost, trap: Trap
 ) -> Iterator[CeleryWorkerCluster]:
     # Both are armed; the trap springs once, in whichever of them takes the second stage first.
-    with arena.worker(**trap.env) as one, arena.worker(**trap.env) as other:
+    with arena.worker(env=trap.env) as one, arena.worker(env=trap.env) as other:
         nodes = (CeleryTestWorker(WorkerContainer(w), milepost_app.celery) for w in (one, other))
         yield CeleryWorkerCluster(*nodes)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from acceptance.arena import Arena
 from acceptance.pipelines import STAGES, Trail
 from milepost.tasks import Milepost, Run, RunCancelled, RunFailed, RunStatus
+from support.processes import Pool
 from support.waiting import eventually
 
 DONE = Trail(done=[*STAGES])
@@ -35,7 +37,7 @@ def completes(arena: Arena, app: Milepost, run: Run, **executions: int) -> None:
 
 def test_poison_is_set_aside_and_its_neighbour_completes(arena: Arena, app: Milepost) -> None:
     trap = arena.trap("inside")
-    with arena.worker(concurrency=2, **trap.env) as worker:
+    with arena.worker(concurrency=2, env=trap.env) as worker:
         worker.wait_ready()
         neighbour = app.start("relay", Trail())
         trap.wait_reached()
@@ -61,7 +63,7 @@ def test_poison_is_set_aside_and_its_neighbour_completes(arena: Arena, app: Mile
 def test_poison_that_takes_whole_workers_along(arena: Arena, app: Milepost) -> None:
     """On threads each crash costs the worker and whatever else it ran: only the poison is set aside."""
     trap = arena.trap("inside")
-    with arena.worker("threads", 2, **trap.env) as worker:
+    with arena.worker("threads", 2, env=trap.env) as worker:
         worker.wait_ready()
         neighbour = app.start("relay", Trail())
         trap.wait_reached()
@@ -128,7 +130,7 @@ def test_a_message_whose_body_is_spoilt(arena: Arena, app: Milepost) -> None:
 
 def test_the_server_dies_under_a_stage(arena: Arena, app: Milepost) -> None:
     trap = arena.trap("inside")
-    with arena.worker(**trap.env) as worker:
+    with arena.worker(env=trap.env) as worker:
         worker.wait_ready()
         run = app.start("relay", Trail())
         trap.wait_reached()
@@ -157,7 +159,7 @@ def test_the_queue_is_deleted(arena: Arena, app: Milepost) -> None:
 
 def test_cancel_during_a_stage(arena: Arena, app: Milepost) -> None:
     trap = arena.trap("inside")
-    with arena.worker(**trap.env) as worker:
+    with arena.worker(env=trap.env) as worker:
         worker.wait_ready()
         run = app.start("relay", Trail())
         trap.wait_reached()
@@ -186,11 +188,10 @@ def test_hand_back_on_sigterm(arena: Arena, app: Milepost) -> None:
         )
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_the_grace_period_ends(arena: Arena, app: Milepost, pool: str) -> None:
-    assert pool in ("prefork", "threads", "solo")
+@pytest.mark.parametrize("pool", get_args(Pool))
+def test_the_grace_period_ends(arena: Arena, app: Milepost, pool: Pool) -> None:
     trap = arena.trap("inside")
-    with arena.worker(pool, MILEPOST_GRACE_SECONDS="0.5", **trap.env) as worker:  # type: ignore[arg-type]
+    with arena.worker(pool, env={"MILEPOST_GRACE_SECONDS": "0.5", **trap.env}) as worker:
         worker.wait_ready()
         run = app.start("relay", Trail())
         trap.wait_reached()

@@ -92,9 +92,9 @@ def test_a_run_from_start_to_end(shell: Shell) -> None:
     assert shell.json("watch", "run-1", "--timeout", "30s")[-1]["status"] == "completed"
     assert shell.json("status", "run-1")[0]["stages_done"] == 2
     assert "completed" in shell("status", "run-1")
-    assert ["run-1"] == [row["run_id"] for row in shell.json("runs", "--tag", "x")]
+    assert [row["run_id"] for row in shell.json("runs", "--tag", "x")] == ["run-1"]
     assert "run-1" in shell("runs", "--status", "completed", "--since", "1h")
-    assert [2, 1, 0] == [row["sequence"] for row in shell.json("checkpoints", "run-1")]
+    assert [row["sequence"] for row in shell.json("checkpoints", "run-1")] == [2, 1, 0]
     assert shell.json("checkpoints", "run-1", "--state") == [{"n": 5, "broken": False}]
 
 

@@ -46,7 +46,7 @@ def test_a_run_completes(app: Milepost, env: dict[str, str], tmp_path: Path) -> 
         run = app.start("relay", Trail(), run_id=f"r-{uuid4().hex}").wait(30)
 
         assert Trail(done=[*STAGES]) == run.state
-        assert [4, 3, 2, 1, 0] == [m.sequence for m in run.checkpoints()]
+        assert [m.sequence for m in run.checkpoints()] == [4, 3, 2, 1, 0]
         assert app.checkpoints.store.location.startswith("s3://")
 
 

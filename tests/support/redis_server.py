@@ -106,7 +106,11 @@ class RedisServer:
                 time.sleep(0.02)
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(
         self,

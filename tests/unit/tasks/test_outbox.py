@@ -30,7 +30,7 @@ def test_rendered_equals_published(redis_url: str, priority: int) -> None:
     """Key and message are those that Celery would have sent, but for ids that are new each time."""
     app = Milepost(redis_url)
     pipeline = app.pipeline("p")
-    pipeline.stage(lambda state: state, name="first", queue="q", priority=priority)
+    pipeline.stage(name="first", queue="q", priority=priority)(lambda state: state)
     outbox = app.runtime.dispatch._outbox
     step = Step("run-1", 3, "first", timeline=2)
 

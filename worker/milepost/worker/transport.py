@@ -20,7 +20,7 @@ OPTION = "milepost_put_aside"
 """The transport option that says what to do with such a value."""
 
 
-class Channel(redis.Channel):  # type: ignore[misc]  # kombu's classes are Any here
+class Channel(redis.Channel):
     """Reads messages; what is no JSON is put aside."""
 
     def _brpop_read(self, **options: Any) -> Any:
@@ -32,7 +32,7 @@ class Channel(redis.Channel):  # type: ignore[misc]  # kombu's classes are Any h
             raise redis.Empty from None
 
 
-class Transport(redis.Transport):  # type: ignore[misc]
+class Transport(redis.Transport):
     """Delivers messages; what has not the shape of one is put aside."""
 
     Channel = Channel
