@@ -39,7 +39,7 @@ def measure(url: str, folder: Path, repeats: int | None) -> list[Finding]:
                 *_lose_hosts(url, folder, app, probe, repeats or _HOST_REPEATS),
             ]
         finally:
-            app.runtime.close()
+            app.close()
 
 
 def _lose_children(

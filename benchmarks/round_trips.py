@@ -90,7 +90,7 @@ def count(url: str, folder: Path, runs: int = _RUNS) -> Traffic:
             time.sleep(0.5)
             workers.pause()
             _start(app, runs)
-            app.runtime.close()
+            app.close()
             before = _script_calls(client)
             tap = _Tap(url)
             workers.go_on()

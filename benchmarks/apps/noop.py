@@ -36,4 +36,4 @@ def submit(app: Milepost, run_id: str, state: dict[str, Any]) -> None:
 
 def close(app: Milepost) -> None:
     """Give back connections."""
-    app.runtime.close()
+    app.close()

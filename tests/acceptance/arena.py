@@ -99,7 +99,7 @@ class Arena:
         try:
             yield app
         finally:
-            app.runtime.close()
+            app.close()
             app.celery.close()
 
     def worker(

@@ -114,7 +114,7 @@ def test_messages_celery_can_read_but_no_stage(arena: Arena, app: Milepost) -> N
         )
         app.celery.send_task("no.such.task", kwargs={}, ignore_result=True)
         completes(arena, app, app.start("relay", Trail()))
-        eventually(lambda: len(app.runs.aside()) == 4, what="four messages put aside")
+        eventually(lambda: len(app.runs.aside()) == 5, what="five messages put aside")
         assert worker.exit_code is None
 
 
@@ -130,14 +130,12 @@ def test_a_message_whose_body_is_spoilt(arena: Arena, app: Milepost) -> None:
 
 def test_the_server_dies_under_a_stage(arena: Arena, app: Milepost) -> None:
     trap = arena.trap("inside")
+    # With "everysec" the last second may be lost, and this is not the test of that.
+    arena.runs.config_set("appendfsync", "always")
     with arena.worker(env=trap.env) as worker:
         worker.wait_ready()
         run = app.start("relay", Trail())
         trap.wait_reached()
-        # The promise of "everysec" is a second: what the stage rests on is made safe first.
-        aof = "aof_pending_bio_fsync"
-        arena.runs.execute_command("WAITAOF", 1, 0, 5000)
-        assert arena.runs.info("persistence")[aof] == 0
         arena.server.kill()
         trap.release()
         worker.wait_for_log("Trying again in")

@@ -35,7 +35,7 @@ def app(env: dict[str, str]) -> Iterator[Milepost]:
     """The client's side."""
     app = build(env)
     yield app
-    app.runtime.close()
+    app.close()
     app.celery.close()
 
 

@@ -106,6 +106,7 @@ class Checker:
     def _remains(self, run: Run, queues: Collection[str]) -> list[str]:
         folder = self._app.runtime.folder
         found = [f"lock of {gone.owner}" for gone in liveness.gone(folder)]
+        found += [f"flag {flag.name}" for flag in folder.glob("stopping-*")]
         living = {owner.owner for owner in liveness.owners(folder)}
         for prefix in ALL_PREFIXES:
             names = [owner.decode() for owner in self._zset(f"{prefix}owners")]

@@ -139,6 +139,12 @@ class Milepost:
         """Commands on runs."""
         return self.runtime.lifecycle
 
+    def close(self) -> None:
+        """Sign off and give back this process's connections; the next use opens new ones."""
+        if self._runtime is not None and self._runtime_pid == os.getpid():
+            self._runtime.close()
+        self._runtime = None
+
     def register(self, pipeline: Pipeline, stage: Stage) -> None:
         """Make *stage* a Celery task.
 

@@ -10,26 +10,42 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from milepost.checkpointing import Misconfigured
 
 from .settings import TaskSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An owner on this host, and the pid of its parent."""
+    """An owner on this host, its process and its process's parent."""
 
     owner: str
+    pid: int
     parent: int
 
 
 def directory(settings: TaskSettings, store_identity: str) -> Path:
-    """Return this user's folder for one run store, readable by nobody else."""
-    path = settings.lock_directory / f"milepost-{os.getuid()}" / store_identity
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Return this user's folder for one run store, open to nobody else.
+
+    Raises:
+        Misconfigured: Somebody else made it, or could write to it.
+    """
+    mine = settings.lock_directory / f"milepost-{os.getuid()}"
+    mine.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = mine.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise Misconfigured(
+            f"{mine} must be a folder that belongs to this user and that nobody else can write to. "
+            "Remove it, or set MILEPOST_LOCK_DIRECTORY to a folder of your own."
+        )
+    path = mine / store_identity
+    path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
@@ -41,7 +57,7 @@ class OwnerLock:
         draft = folder / f"{owner}.draft"
         self._file = draft.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        json.dump({"owner": owner, "parent": os.getppid()}, self._file)
+        json.dump(asdict(Neighbour(owner, os.getpid(), os.getppid())), self._file)
         self._file.flush()
         # Only a locked file may be seen under the name that others probe.
         draft.rename(self.path)
@@ -61,35 +77,32 @@ def gone(folder: Path, own: str | None = None) -> Iterator[Neighbour]:
     for path in folder.glob("*.lock"):
         if path.stem == own:
             continue
-        with suppress(FileNotFoundError, ValueError), path.open() as file:
+        with suppress(FileNotFoundError, ValueError, KeyError), path.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            record = json.load(file)
-            yield Neighbour(record["owner"], record["parent"])
+            yield _read(file.read())
 
 
 def owners(folder: Path) -> Iterator[Neighbour]:
     """Yield all owners of this host that have a file, living or not."""
     for path in folder.glob("*.lock"):
-        with suppress(FileNotFoundError, ValueError):
-            record = json.loads(path.read_text())
-            yield Neighbour(record["owner"], record["parent"])
+        with suppress(FileNotFoundError, ValueError, KeyError):
+            yield _read(path.read_text())
 
 
-def stop_announced(folder: Path, pid: int) -> bool:
-    """Whether the process *pid* was asked to stop."""
-    return _flag(folder, pid).exists()
+def forget(folder: Path, gone: Neighbour) -> None:
+    """Remove what a gone owner left, once the run store knows.
 
-
-def forget(folder: Path, owner: str) -> None:
-    """Remove what a gone owner left, once the run store knows."""
-    (folder / f"{owner}.lock").unlink(missing_ok=True)
-
-
-def _flag(folder: Path, pid: int) -> Path:
-    return folder / f"stopping-{pid}"
+    With the last owner of a process that was asked to stop and ended without a farewell, its flag goes.
+    """
+    (folder / f"{gone.owner}.lock").unlink(missing_ok=True)
+    left = [*owners(folder)]
+    for pid in (gone.pid, gone.parent):
+        flagged = _flag(folder, pid).exists()
+        if flagged and not _lives(pid) and not any(pid in (o.pid, o.parent) for o in left):
+            _flag(folder, pid).unlink(missing_ok=True)
 
 
 def announce_stop(folder: Path) -> None:
@@ -98,10 +111,29 @@ def announce_stop(folder: Path) -> None:
 
 
 def withdraw_stop(folder: Path) -> None:
-    """Remove a flag that an earlier process of the same pid may have left."""
+    """Remove this process's flag, or one that an earlier process of the same pid has left."""
     _flag(folder, os.getpid()).unlink(missing_ok=True)
 
 
-def told_to_stop(folder: Path) -> bool:
-    """Whether this process or its parent was asked to stop."""
-    return _flag(folder, os.getpid()).exists() or _flag(folder, os.getppid()).exists()
+def told_to_stop(folder: Path, pid: int, parent: int) -> bool:
+    """Whether the process *pid* or its *parent* was asked to stop."""
+    return _flag(folder, pid).exists() or _flag(folder, parent).exists()
+
+
+def _read(text: str) -> Neighbour:
+    record = json.loads(text)
+    return Neighbour(record["owner"], record["pid"], record["parent"])
+
+
+def _flag(folder: Path, pid: int) -> Path:
+    return folder / f"stopping-{pid}"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -80,7 +80,7 @@ class Owner:
     @property
     def stopping(self) -> bool:
         """Whether the worker was told to stop."""
-        return liveness.told_to_stop(self._folder)
+        return liveness.told_to_stop(self._folder, os.getpid(), os.getppid())
 
     def beat(self) -> None:
         """Send one heartbeat now.

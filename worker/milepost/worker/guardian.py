@@ -10,7 +10,7 @@ import time
 from typing import Any, ClassVar
 
 from celery import bootsteps, platforms
-from celery.signals import worker_process_shutdown, worker_shutting_down
+from celery.signals import worker_process_shutdown, worker_shutdown, worker_shutting_down
 
 from milepost.checkpointing import CheckpointError
 from milepost.tasks import Milepost, liveness
@@ -32,6 +32,7 @@ class Guardian(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
     app: ClassVar[Milepost]
+    """Set by the subclass that `install` makes: Celery makes the instance, and knows no Milepost."""
 
     def __init__(self, worker: Any, **_: Any) -> None:
         self._settings = WorkerSettings()
@@ -48,18 +49,14 @@ class Guardian(bootsteps.StartStopStep):
         """Free what earlier workers of this host left, before the first message is taken."""
         liveness.withdraw_stop(self._runtime.folder)
         worker_shutting_down.connect(self._on_shutting_down)
+        # Celery stops its steps backwards, this one before the pool: stages still run then, and still
+        # need looking after. The signal comes when they have ended.
+        worker_shutdown.connect(self._on_shutdown)
         if not self._prefork:
             platforms.signals["SIGQUIT"] = self._on_quit
         worker_process_shutdown.connect(self._on_child_leaving)
         self._tend()
         self._thread.start()
-
-    def stop(self, worker: Any) -> None:
-        """Leave: the pool is empty, or about to be ended by force."""
-        self._ended.set()
-        self._thread.join(timeout=2)
-        self._runtime.close()
-        liveness.withdraw_stop(self._runtime.folder)
 
     def terminate(self, worker: Any) -> None:
         """Leave in haste (SIGQUIT): what is still held is handed back uncounted."""
@@ -70,6 +67,12 @@ class Guardian(bootsteps.StartStopStep):
         liveness.announce_stop(self._runtime.folder)
         self._stopping.set()
 
+    def _on_shutdown(self, **_: Any) -> None:
+        self._ended.set()
+        self._thread.join(timeout=2)
+        self.app.close()
+        liveness.withdraw_stop(self._runtime.folder)
+
     def _on_quit(self, *_: Any) -> None:
         # Celery's own handler raises NotImplementedError in these pools; in solo that is inside the
         # stage, which would be blamed. The stores are not touched in a signal handler: `_watch` ends.
@@ -77,8 +80,7 @@ class Guardian(bootsteps.StartStopStep):
         self._on_shutting_down()
 
     def _on_child_leaving(self, **_: Any) -> None:
-        if self.app._runtime is not None and self.app._runtime_pid == os.getpid():
-            self.app.runtime.close()
+        self.app.close()
 
     def _watch(self) -> None:
         next_look = 0.0
@@ -102,14 +104,14 @@ class Guardian(bootsteps.StartStopStep):
         for owner in liveness.gone(folder, self._runtime.owner_id):
             seen_by_parent = owner.parent == os.getpid()
             cause: Cause = "child" if seen_by_parent else "owner"
-            if liveness.stop_announced(folder, owner.parent):
+            if liveness.told_to_stop(folder, owner.pid, owner.parent):
                 cause = "leaving"
             try:
                 runs = self._runtime.runs.bury(owner.owner, cause)
             except CheckpointError as error:
                 logger.warning("Cannot free what owner %s held: %s", owner.owner, error)
                 continue
-            liveness.forget(folder, owner.owner)
+            liveness.forget(folder, owner)
             if runs:
                 logger.warning("A process has died (%s); going on with: %s", cause, ", ".join(runs))
                 found = True

@@ -52,6 +52,5 @@ def install(app: Milepost, worker: Any) -> None:
             broker_read_url=url.removeprefix("redis+"),
         )
     task_unknown.connect(on_unknown, weak=False)
-    Guardian.app = app
-    app.celery.steps["worker"].add(Guardian)
+    app.celery.steps["worker"].add(type("Guardian", (Guardian,), {"app": app}))
     app.celery.steps["consumer"].add(EventBatches)
