@@ -18,11 +18,13 @@ demo: .venv/installed ## Run 336,776 real flights through eight stages, kill a w
 	FLIGHTS_OUT=flights-out $(BIN)/milepost demo -A examples.flights flights '{"name": "2013"}'
 	@echo "Chart and report: flights-out/2013/flights.png, flights-out/2013/report.html"
 
-servers: # RabbitMQ is the one server of the tests that no Python package brings.
-	@command -v rabbitmq-server >/dev/null || [ -x /usr/sbin/rabbitmq-server ] || \
+servers: # What the tests need and no Python package brings: Debian's Redis and RabbitMQ.
+	@missing=; for name in redis-server rabbitmq-server; do \
+	  PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || missing="$$missing $$name"; \
+	done; [ -z "$$missing" ] || \
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rabbitmq-server; } || \
-	  echo "RabbitMQ is missing and cannot be installed: its tests are skipped (CI: fail)."
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } || \
+	  echo "Not there and not to be installed:$$missing. Tests that need them are skipped (CI: fail)."
 
 test: .venv/installed servers ## Run all tests, on real servers and real worker processes.
 	$(BIN)/python -m pytest
