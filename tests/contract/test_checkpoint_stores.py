@@ -51,6 +51,7 @@ def test_a_put_to_redis_is_one_command_however_much_is_kept(redis_url: str) -> N
             while kept < target:
                 store.put(make_record("run", kept))
                 kept += 1
+            store.client.ping()  # Its connection is another than the script's; open both before.
             with watcher.monitor() as monitor:
                 store.put(make_record("run", kept))
                 store.client.echo("done")

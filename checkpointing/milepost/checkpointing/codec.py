@@ -14,6 +14,8 @@ from .errors import NotSerializable
 
 _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+_EMPTY = {b"[]": list, b"{}": dict}
 _DEEPEST = 200
 """pydantic's parser reads no JSON that is nested deeper than this and one more."""
 
@@ -31,6 +33,8 @@ def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None)
         NotSerializable: A value inside cannot be written, is NaN or infinite, contains itself, is
             a pydantic secret or is nested deeper than 200. `path` names it.
     """
+    if adapter is None and not value and type(value) in (list, dict):
+        return b"[]" if type(value) is list else b"{}"
     if adapter is None and isinstance(value, BaseModel):
         adapter = _ANY
     plain = value
@@ -39,7 +43,7 @@ def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None)
             _JSON.validate_python(value)
         else:
             plain = _dump(adapter, value, "json")
-        text = json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _ENCODER.encode(plain)
         data = text.encode()
         if text.count("[") + text.count("{") > _DEEPEST:
             from_json(data)
@@ -64,6 +68,8 @@ def load_json(data: bytes, adapter: TypeAdapter[Any] | None = None) -> Any:
         pydantic.ValidationError: It is not of that type.
     """
     # Fields were written under their names; programs may offer them under their aliases.
+    if adapter is None and data in _EMPTY:
+        return _EMPTY[data]()
     return (adapter or _JSON).validate_json(data, by_alias=True, by_name=True)
 
 

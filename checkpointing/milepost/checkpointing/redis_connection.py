@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
@@ -12,12 +13,13 @@ from zlib import crc32
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.commands.core import Script
+from redis.client import Pipeline
 from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
     MasterDownError,
     NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -135,12 +137,75 @@ def prefix_of(run_id: str) -> str:
 ALL_PREFIXES = tuple(shard_prefix(shard) for shard in range(SHARDS))
 
 
-def load_script(client: redis.Redis, package: str, *names: str) -> Script:
-    """Join Lua files of *package* into one script: shared functions first, the operation last."""
-    folder = files(package) / "redis_scripts"
-    return client.register_script("\n".join((folder / f"{name}.lua").read_text() for name in names))
+class Scripts:
+    """The Lua files of one store: a call is one round trip.
+
+    Each thread keeps a connection for them. What redis-py does around a command beside sending it costs
+    as much again, and calls are what a stage's speed rests on.
+
+    Args:
+        package: Whose folder ``redis_scripts`` has the files.
+        shared: A file whose functions all others use.
+    """
+
+    def __init__(
+        self, client: redis.Redis, package: str, *names: str, shared: str | None = None
+    ) -> None:
+        folder = files(package) / "redis_scripts"
+        head = (folder / f"{shared}.lua").read_text() + "\n" if shared else ""
+        self._scripts = {
+            name: client.register_script(head + (folder / f"{name}.lua").read_text())
+            for name in names
+        }
+        self._client = client
+        self._own = threading.local()
+
+    def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Call a script and return its reply, which has no type."""
+        script = self._scripts[name]
+        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        try:
+            return self._send(command)
+        except NoScriptError:
+            # The server was restarted, or another one took its place.
+            self._client.script_load(script.script)
+            return self._send(command)
+
+    def _send(self, command: tuple[Any, ...]) -> Any:
+        lease = getattr(self._own, "lease", None)
+        if lease is None:
+            lease = self._own.lease = _Lease(self._client.connection_pool)
+        connection = lease.connection
+
+        def round_trip() -> Any:
+            connection.send_command(*command)
+            return connection.read_response()
+
+        try:
+            return connection.retry.call_with_retry(
+                round_trip, lambda error: connection.disconnect()
+            )
+        except ResponseError:
+            raise
+        except BaseException:
+            # A time limit may strike between a command and its reply, which the next command would
+            # then take for its own.
+            connection.disconnect()
+            self._own.lease = None
+            raise
+
+    def queue(self, pipe: Pipeline, name: str, keys: Sequence[str], args: Sequence[Any]) -> None:
+        """Add a call to a pipeline."""
+        self._scripts[name](keys=keys, args=args, client=pipe)
 
 
-def run_script(script: Script, keys: list[str], args: list[Any], client: Any = None) -> Any:
-    """Call *script*; the one place where its untyped reply enters."""
-    return script(keys=keys, args=args, client=client)
+class _Lease:
+    """A thread's connection; it goes back to the pool when the thread ends."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+        self.connection: Any = pool.get_connection()
+
+    def __del__(self) -> None:
+        if hasattr(self, "connection"):
+            self._pool.release(self.connection)

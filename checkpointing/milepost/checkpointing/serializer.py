@@ -9,7 +9,7 @@ from pydantic_core import PydanticSerializationError
 
 from .codec import dump_json, load_json
 from .compression import deflate, inflate
-from .envelope import CodecId, check_body, open_header, seal
+from .envelope import CodecId, Header, check_body, open_header, seal
 from .errors import CheckpointError, Corrupt, NotSerializable, TooLarge
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Record
 from .settings import CheckpointSettings
@@ -73,8 +73,12 @@ class Serializer:
         Raises:
             Corrupt: The header is damaged, or belongs under another key.
         """
+        return self._open(key, header)[1]
+
+    def _open(self, key: CheckpointKey, raw: bytes) -> tuple[Header, CheckpointMetadata]:
         try:
-            metadata = CheckpointMetadata.model_validate_json(open_header(header).metadata)
+            header = open_header(raw)
+            metadata = CheckpointMetadata.model_validate_json(header.metadata)
         except ValidationError as error:
             raise Corrupt(f"The metadata under {key.path} is no metadata.", key=key) from error
         except CheckpointError as error:
@@ -85,7 +89,7 @@ class Serializer:
                 f"{metadata.key.path} of run {metadata.run_id}.",
                 key=key,
             )
-        return metadata
+        return header, metadata
 
     def decode(self, record: Record, *, state_type: TypeAdapter[Any] | None = None) -> Checkpoint:
         """Read a record, proving every byte of it first.
@@ -95,8 +99,7 @@ class Serializer:
             TooLarge: It would inflate to more than `max_record_bytes`.
             pydantic.ValidationError: The state is sound but not of *state_type*.
         """
-        metadata = self.metadata(record.key, record.header)
-        header = open_header(record.header)
+        header, metadata = self._open(record.key, record.header)
         try:
             check_body(header, record.body)
             body = inflate(

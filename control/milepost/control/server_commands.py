@@ -20,7 +20,7 @@ from .options import app_option, json_option
 @click.option(
     "-P", "--pool", default="prefork", show_default=True, help="prefork, threads or solo."
 )
-@click.option("-l", "--loglevel", default="INFO", show_default=True)
+@click.option("-l", "--loglevel", default="WARNING", show_default=True)
 @click.option("--events/--no-events", default=True, help="Task events, for Flower. On by default.")
 @click.option("--strict", is_flag=True, help="Refuse to start on a store that can lose runs.")
 @click.argument("celery_arguments", nargs=-1, type=click.UNPROCESSED)

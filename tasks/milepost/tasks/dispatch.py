@@ -26,9 +26,13 @@ class Dispatch:
         self._outbox = outbox
         self._patience_ms = int(settings.patience_seconds * 1000)
 
-    def render(self, head: Head) -> Push | None:
+    def render(self, pipeline: str, step: Step, queue: str, priority: int) -> Push | None:
+        """Return the message of *step*; None if it has to be published."""
+        return self._outbox.render(f"{pipeline}.{step.stage}", step, queue, priority)
+
+    def render_due(self, head: Head) -> Push | None:
         """Return the message of the step due; None if it has to be published."""
-        return self._outbox.render(_task(head), head.step, head.queue, head.priority)
+        return self.render(head.pipeline, head.step, head.queue, head.priority)
 
     def publish(
         self,
@@ -42,10 +46,12 @@ class Dispatch:
         Dying in it, or a broker that is away, costs no more than the reconciler's next look.
         """
         patience_ms = self._patience_ms if patience_ms is None else patience_ms
-        push = self.render(head)
+        push = self.render_due(head)
         if push is None:
             try:
-                self._outbox.publish(_task(head), head.step, head.queue, head.priority)
+                self._outbox.publish(
+                    f"{head.pipeline}.{head.stage}", head.step, head.queue, head.priority
+                )
             except self._outbox.errors as error:
                 logger.warning(
                     "Run %s: publishing failed (%s); it is tried again.", head.run_id, error
@@ -59,7 +65,3 @@ class Dispatch:
     def waiting(self, queue: str) -> int | None:
         """Return how many messages wait on a queue; None if the broker does not say."""
         return self._outbox.waiting(queue)
-
-
-def _task(head: Head) -> str:
-    return f"{head.pipeline}.{head.stage}"

@@ -221,16 +221,32 @@ class Engine:
         record: Record | None,
     ) -> str:
         head, following = claim.head, pipeline.following(stage.name)
-        commit = Commit(
-            checkpoint_id=metadata.checkpoint_id,
-            path=metadata.key.path,
-            sequence=metadata.sequence,
-            timeline=metadata.timeline,
-            record=record,
-        )
-        after = head
+        routed = push = None
         if following is not None:
             routed = self._runtime.routing.next(pipeline.name, following)
+            due = Step(
+                head.run_id, metadata.sequence, routed.stage, metadata.timeline, metadata.lane
+            )
+            push = self._runtime.dispatch.render(pipeline.name, due, routed.queue, routed.priority)
+        commit = Commit(
+            checkpoint_id=metadata.checkpoint_id,
+            path=record.key.path if record else metadata.key.path,
+            sequence=metadata.sequence,
+            timeline=metadata.timeline,
+            following=routed,
+            record=record,
+            push=push,
+        )
+        outcome = self._patiently(self._runs.advance, claim, commit)
+        if outcome is not Advance.ADVANCED:
+            logger.warning(
+                "Run %s: the result of stage %s was refused (%s).", head.run_id, stage.name, outcome
+            )
+            return outcome
+        self._reach("advanced", head.step)
+        if routed is None:
+            return "completed"
+        if push is None:
             after = replace(
                 head,
                 sequence=metadata.sequence,
@@ -240,19 +256,8 @@ class Engine:
                 priority=routed.priority,
                 published_at=0,
             )
-            commit = replace(commit, following=routed, push=self._runtime.dispatch.render(after))
-        outcome = self._patiently(self._runs.advance, claim, commit)
-        if outcome is not Advance.ADVANCED:
-            logger.warning(
-                "Run %s: the result of stage %s was refused (%s).", head.run_id, stage.name, outcome
-            )
-            return outcome
-        self._reach("advanced", head.step)
-        if following is None:
-            return "completed"
-        if commit.push is None:
             self._runtime.dispatch.publish(after, reach=self._reach)
-        return f"advanced to {following.name}"
+        return f"advanced to {routed.stage}"
 
     def _fail(self, claim: Claim, stage: Stage, error: BaseException, context: Context) -> str:
         delay = stage.options.retry.delay_seconds(claim.head.failures + 1, error)
@@ -267,7 +272,7 @@ class Engine:
 
     def _hand_back(self, claim: Claim) -> str:
         head = replace(claim.head, published_at=0)
-        push = self._runtime.dispatch.render(head)
+        push = self._runtime.dispatch.render_due(head)
         if not self._patiently(self._runs.hand_back, claim, push):
             return Advance.FENCED
         if push is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -130,15 +131,17 @@ class Head:
         }
 
     @classmethod
-    def from_fields(cls, raw: dict[str, str]) -> Head:
+    def from_fields(cls, raw: Iterable[tuple[bytes, bytes]]) -> Head:
         """Read what `to_fields` wrote; fields of a newer release are passed over."""
-        return cls(
-            **{name: _READ.get(name, str)(text) for name, text in raw.items() if name in _NAMES}
-        )
+        return cls(**{_NAMES[name]: _READ[name](text) for name, text in raw if name in _NAMES})
 
 
-_NAMES = frozenset(field.name for field in fields(Head))
-_READ: dict[str, Any] = {field.name: int for field in fields(Head) if field.type == "int"} | {
-    "status": RunStatus,
-    "tags": lambda text: tuple(json.loads(text)),
-}
+def _tags(text: bytes) -> tuple[str, ...]:
+    return () if text == b"[]" else tuple(json.loads(text))
+
+
+_STATUSES = {status.encode(): status for status in RunStatus}
+_NAMES = {field.name.encode(): field.name for field in fields(Head)}
+_READ: dict[bytes, Callable[[bytes], Any]] = {
+    field.name.encode(): int if field.type == "int" else bytes.decode for field in fields(Head)
+} | {b"status": _STATUSES.__getitem__, b"tags": _tags}

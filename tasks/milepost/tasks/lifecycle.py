@@ -74,7 +74,7 @@ class Lifecycle:
         stands = None
         if not self._runtime.log_in_runs and (stands := self._runs.get(run_id)) is None:
             head = replace(head, checkpoint_id=self._put_input(record, pipeline, first.input))
-        push = None if delay_seconds else self._runtime.dispatch.render(head)
+        push = None if delay_seconds else self._runtime.dispatch.render_due(head)
         if stands is None:
             stands = self._runs.create(
                 head,

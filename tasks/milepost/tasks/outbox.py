@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 from uuid import uuid4
 
@@ -22,11 +24,57 @@ from .runs import Push
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A message as Celery itself rendered it, to be filled in for other runs."""
+    """A message as Celery itself rendered it, cut where runs differ.
+
+    What is filled in (base64, hex, names and a repr of names and numbers) needs no escaping in JSON.
+    """
 
     key: str
-    message: dict[str, Any]
-    embed: Any
+    literals: tuple[str, ...]
+    places: tuple[str, ...]
+    """What goes behind each literal but the last: ``body``, ``id``, ``run_id`` or ``kwargs``."""
+    embed: str
+
+    @classmethod
+    def of(cls, key: str, message: dict[str, Any]) -> _Template:
+        body = json.loads(base64.b64decode(message["body"]))
+        marks = {place: token_hex(16) for place in ("body", "id", "run_id", "kwargs")}
+        text = json.dumps(
+            {
+                **message,
+                "body": marks["body"],
+                "headers": {
+                    **message["headers"],
+                    "id": marks["id"],
+                    "root_id": marks["run_id"],
+                    "kwargsrepr": marks["kwargs"],
+                    "stamps": {"run_id": marks["run_id"]},
+                },
+                "properties": {
+                    **message["properties"],
+                    "correlation_id": marks["id"],
+                    "delivery_tag": marks["id"],
+                },
+            }
+        )
+        names = {mark: place for place, mark in marks.items()}
+        parts = re.split(f"({'|'.join(names)})", text)
+        places = tuple(names[mark] for mark in parts[1::2])
+        return cls(key, tuple(parts[::2]), places, json.dumps(body[2]))
+
+    def fill(self, step: Step) -> Push:
+        kwargs = to_kwargs(step)
+        body = f"[[], {json.dumps(kwargs)}, {self.embed}]".encode()
+        values = {
+            "body": base64.b64encode(body).decode(),
+            "id": uuid4().hex,
+            "run_id": step.run_id,
+            "kwargs": repr(kwargs),
+        }
+        parts = [self.literals[0]]
+        for place, literal in zip(self.places, self.literals[1:], strict=True):
+            parts += values[place], literal
+        return Push(self.key, "".join(parts))
 
 
 class Outbox:
@@ -40,24 +88,25 @@ class Outbox:
     def __init__(self, celery: Celery, *, push: bool) -> None:
         self._celery = celery
         self._push = push
+        self._routes = bool(celery.conf.task_routes)
         self._templates: dict[tuple[str, str, int], _Template] = {}
 
     def render(self, task: str, step: Step, queue: str, priority: int) -> Push | None:
         """Return the message for the run store to push; None if it has to be published."""
         if not self._push:
             return None
-        if before_task_publish.receivers or self._celery.conf.task_routes:
+        if before_task_publish.receivers or self._routes:
             # Receivers and routers may look at every message, so each is rendered in full.
             caught = self._capture(task, step, queue, priority)
-            return Push(caught.key, json.dumps(caught.message)) if caught else None
+            return Push(caught[0], json.dumps(caught[1])) if caught else None
         place = (task, queue, priority)
         template = self._templates.get(place)
         if template is None:
-            template = self._capture(task, step, queue, priority)
-            if template is None:
+            caught = self._capture(task, step, queue, priority)
+            if caught is None:
                 return None
-            self._templates[place] = template
-        return _fill(template, step)
+            template = self._templates[place] = _Template.of(*caught)
+        return template.fill(step)
 
     def publish(self, task: str, step: Step, queue: str, priority: int) -> None:
         """Publish the message through Celery; it may be on the queue even if this raises."""
@@ -77,7 +126,9 @@ class Outbox:
             **options,
         )
 
-    def _capture(self, task: str, step: Step, queue: str, priority: int) -> _Template | None:
+    def _capture(
+        self, task: str, step: Step, queue: str, priority: int
+    ) -> tuple[str, dict[str, Any]] | None:
         """Let Celery publish into a list; None if it is more than one push to one list."""
         options = self._celery.conf.broker_transport_options
         caught: list[tuple[str, dict[str, Any]]] = []
@@ -88,8 +139,7 @@ class Outbox:
         if len(caught) != 1:
             return None
         key, message = caught[0]
-        body = json.loads(base64.b64decode(message["body"]))
-        return _Template(options.get("global_keyprefix", "") + key, message, body[2])
+        return options.get("global_keyprefix", "") + key, message
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -107,33 +157,6 @@ class Outbox:
                 return int(declared.message_count)
         except self.errors:
             return None
-
-
-def _fill(template: _Template, step: Step) -> Push:
-    kwargs, task_id = to_kwargs(step), uuid4().hex
-    message = template.message
-    body = json.dumps([[], kwargs, template.embed]).encode()
-    return Push(
-        template.key,
-        json.dumps(
-            {
-                **message,
-                "body": base64.b64encode(body).decode(),
-                "headers": {
-                    **message["headers"],
-                    "id": task_id,
-                    "root_id": step.run_id,
-                    "kwargsrepr": repr(kwargs),
-                    "stamps": {"run_id": step.run_id},
-                },
-                "properties": {
-                    **message["properties"],
-                    "correlation_id": task_id,
-                    "delivery_tag": uuid4().hex,
-                },
-            }
-        ),
-    )
 
 
 class _CaptureChannel(virtual.Channel):

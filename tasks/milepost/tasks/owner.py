@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from random import Random
 from secrets import token_hex
 
 from milepost.checkpointing import CheckpointError
@@ -37,6 +38,8 @@ class Owner:
         self._lapse = settings.heartbeat_lapse_seconds
         self._lock = threading.Lock()
         self._ordinal = 0
+        # Seeded by the system, and cheaper than asking it each time.
+        self._random = Random()
         self._held: set[str] = set()
         self._given: set[str] = set()
         self._lost: set[str] = set()
@@ -53,7 +56,7 @@ class Owner:
                 # A claim renews its owner, so an idle owner's silence does not count against it.
                 self._acknowledged = time.monotonic()
             self._ordinal += 1
-            nonce = token_hex(8)
+            nonce = f"{self._random.getrandbits(64):016x}"
             self._held.add(nonce)
             return Bid(self.id, nonce, self._ordinal, self.worker)
 

@@ -16,9 +16,16 @@ class Routing:
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
+        self._known: dict[tuple[str, str], Next] = {}
 
     def next(self, pipeline: str, stage: Stage) -> Next:
         """Return the stage as what is due next."""
+        place = pipeline, stage.name
+        if place not in self._known:
+            self._known[place] = self._next(pipeline, stage)
+        return self._known[place]
+
+    def _next(self, pipeline: str, stage: Stage) -> Next:
         timeout = stage.timeout_seconds
         return Next(
             stage=stage.name,

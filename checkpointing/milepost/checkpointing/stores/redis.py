@@ -18,11 +18,10 @@ from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
 from ..redis_connection import (
     ALL_PREFIXES,
-    load_script,
+    Scripts,
     open_redis,
     prefix_of,
     redacted,
-    run_script,
     translated,
 )
 from ..settings import CheckpointSettings
@@ -59,9 +58,8 @@ class RedisCheckpointStore(CheckpointStore):
     def __init__(self, url: str, settings: CheckpointSettings | None = None) -> None:
         self._location = redacted(url)
         self.client: redis.Redis = open_redis(url, settings)
-        scripts = ("put", "latest", "history", "delete", "runs")
-        self._put, self._latest, self._history, self._delete, self._runs = (
-            load_script(self.client, __package__, name) for name in scripts
+        self._scripts = Scripts(
+            self.client, __package__, "put", "latest", "history", "delete", "runs"
         )
 
     @property
@@ -71,9 +69,9 @@ class RedisCheckpointStore(CheckpointStore):
     def put(self, record: Record) -> None:
         key = record.key
         with translated(self.location, key.run_id):
-            stands = run_script(
-                self._put,
-                [*LogKeys.of(key.run_id)],
+            stands = self._scripts.call(
+                "put",
+                LogKeys.of(key.run_id),
                 [key.run_id, key.path, record.header, record.body],
             )
         if not stands:
@@ -91,7 +89,7 @@ class RedisCheckpointStore(CheckpointStore):
 
     def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
         with translated(self.location, run_id):
-            found = run_script(self._latest, [*LogKeys.of(run_id)[:3]], [f"{kind}/{lane}/"])
+            found = self._scripts.call("latest", LogKeys.of(run_id)[:3], [f"{kind}/{lane}/"])
         if not found:
             return None
         path, header, body = found
@@ -107,9 +105,9 @@ class RedisCheckpointStore(CheckpointStore):
         limit: int = 100,
     ) -> Page[Entry]:
         with translated(self.location, run_id):
-            flat = run_script(
-                self._history,
-                [*LogKeys.of(run_id)[:3]],
+            flat = self._scripts.call(
+                "history",
+                LogKeys.of(run_id)[:3],
                 [f"{kind}/{lane}/", cursor or "", limit + 1],
             )
         rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
@@ -123,11 +121,11 @@ class RedisCheckpointStore(CheckpointStore):
     def runs(self, *, cursor: str | None = None, limit: int = 100) -> Page[str]:
         with translated(self.location), self.client.pipeline(transaction=False) as pipe:
             for prefix in ALL_PREFIXES:
-                run_script(
-                    self._runs,
+                self._scripts.queue(
+                    pipe,
+                    "runs",
                     [f"{prefix}logs"],
                     [f"{prefix}log:paths:", cursor or "", limit + 1],
-                    pipe,
                 )
             names = [name.decode() for name in merge(*pipe.execute())]
         page = tuple(names[:limit])
@@ -135,8 +133,8 @@ class RedisCheckpointStore(CheckpointStore):
 
     def delete(self, key: CheckpointKey) -> bool:
         with translated(self.location, key.run_id):
-            keys = [*LogKeys.of(key.run_id)]
-            return bool(run_script(self._delete, keys, [key.run_id, key.path]))
+            keys = LogKeys.of(key.run_id)
+            return bool(self._scripts.call("delete", keys, [key.run_id, key.path]))
 
     def delete_run(self, run_id: str) -> int:
         keys = LogKeys.of(run_id)

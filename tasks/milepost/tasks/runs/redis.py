@@ -17,11 +17,10 @@ import redis
 from milepost.checkpointing import AlreadyExists, CheckpointStore, Page, Record
 from milepost.checkpointing.redis_connection import (
     ALL_PREFIXES,
-    load_script,
+    Scripts,
     open_redis,
     prefix_of,
     redacted,
-    run_script,
     translated,
 )
 from milepost.checkpointing.stores.redis import LogKeys, RedisCheckpointStore
@@ -46,9 +45,7 @@ class RedisRunStore(RunStore):
         self._settings = settings or TaskSettings()
         self._location = redacted(url)
         self.client: redis.Redis = open_redis(url, self._settings)
-        self._scripts = {
-            name: load_script(self.client, __package__, "_head", name) for name in _SCRIPTS
-        }
+        self._scripts = Scripts(self.client, __package__, *_SCRIPTS, shared="_head")
         self._lapse_ms = int(self._settings.heartbeat_lapse_seconds * 1000)
         self._ttl_ms = int(self._settings.retention_seconds * 1000)
         self._patience_ms = int(self._settings.patience_seconds * 1000)
@@ -107,8 +104,8 @@ class RedisRunStore(RunStore):
         keys = LogKeys.of(step.run_id)
         prefix = prefix_of(step.run_id)
         with translated(self.location, step.run_id):
-            reply = run_script(
-                self._scripts["claim"],
+            reply = self._scripts.call(
+                "claim",
                 [f"{prefix}run:{step.run_id}", keys.headers, keys.bodies],
                 [
                     prefix,
@@ -217,12 +214,8 @@ class RedisRunStore(RunStore):
 
     def get(self, run_id: str) -> Head | None:
         with translated(self.location, run_id):
-            raw = self.client.hgetall(f"{prefix_of(run_id)}run:{run_id}")
-        return (
-            Head.from_fields({self._text(k): self._text(v) for k, v in raw.items()})
-            if raw
-            else None
-        )
+            raw: Any = self.client.hgetall(f"{prefix_of(run_id)}run:{run_id}")
+        return Head.from_fields(raw.items()) if raw else None
 
     def find(
         self,
@@ -255,11 +248,11 @@ class RedisRunStore(RunStore):
         prefix = prefix_of(run_id)
         keys = [f"{prefix}run:{run_id}", *(LogKeys.of(run_id) if log else ())]
         with translated(self.location, run_id):
-            return run_script(self._scripts[name], keys, [prefix, run_id, *args])
+            return self._scripts.call(name, keys, [prefix, run_id, *args])
 
     def _sweep(self, name: str, args: list[Any]) -> Any:
         with translated(self.location):
-            return run_script(self._scripts[name], [], ["", self._settings.max_crashes, *args])
+            return self._scripts.call(name, [], ["", self._settings.max_crashes, *args])
 
     @staticmethod
     def _text(value: Any) -> str:
@@ -270,8 +263,8 @@ class RedisRunStore(RunStore):
 
 
 def _head(flat: Iterable[bytes]) -> Head:
-    texts = [part.decode() for part in flat]
-    return Head.from_fields(dict(zip(texts[::2], texts[1::2], strict=True)))
+    parts = iter(flat)
+    return Head.from_fields(zip(parts, parts, strict=True))
 
 
 def _push(push: Push | None) -> tuple[str, str]:

@@ -83,11 +83,7 @@ def _heads(client: redis.Redis, run_ids: list[str]) -> list[Head]:
             pipe.hgetall(f"{prefix_of(run_id)}run:{run_id}")
         replies = pipe.execute()
     # A run deleted since the indexes were read is passed over.
-    return [
-        Head.from_fields({name.decode(): text.decode() for name, text in raw.items()})
-        for raw in replies
-        if raw
-    ]
+    return [Head.from_fields(raw.items()) for raw in replies if raw]
 
 
 def _cursor(created_at: int, run_id: str) -> str:

@@ -19,8 +19,10 @@ local function set(run, ...)
 end
 
 -- Listings: one sorted set a status, and one a status and pipeline, by time of creation.
-local function index(run, from, to)
-  local pipeline, created = unpack(get(run, 'pipeline', 'created_at'))
+local function index(run, from, to, pipeline, created)
+  if from == to then
+    return
+  end
   if from then
     redis.call('ZREM', P .. 'status:' .. from, run)
     redis.call('ZREM', P .. 'status:' .. from .. ':' .. pipeline, run)
@@ -32,10 +34,8 @@ local function index(run, from, to)
 end
 
 local function become(run, status, ...)
-  local was = redis.call('HGET', key(run), 'status')
-  if was ~= status then
-    index(run, was, status)
-  end
+  local was, pipeline, created = unpack(get(run, 'status', 'pipeline', 'created_at'))
+  index(run, was, status, pipeline, created)
   set(run, 'status', status, ...)
 end
 
@@ -145,11 +145,9 @@ local function write_log(headers, bodies, paths, logs, run, path, header, body)
   if header == '' then
     return true
   end
-  local stands = redis.call('HGET', headers, path)
-  if stands then
-    return stands == header
+  if redis.call('HSETNX', headers, path, header) == 0 then
+    return redis.call('HGET', headers, path) == header
   end
-  redis.call('HSET', headers, path, header)
   redis.call('HSET', bodies, path, body)
   if redis.call('ZADD', paths, 0, path) == 1 and redis.call('ZCARD', paths) == 1 then
     redis.call('ZADD', logs, 0, run)
@@ -177,8 +175,8 @@ end
 
 -- Remove the head and what points to it.
 local function forget(run)
-  local status, tags = unpack(get(run, 'status', 'tags'))
-  index(run, status, false)
+  local status, tags, pipeline, created = unpack(get(run, 'status', 'tags', 'pipeline', 'created_at'))
+  index(run, status, false, pipeline, created)
   for _, tag in ipairs(cjson.decode(tags)) do
     redis.call('ZREM', P .. 'tag:' .. tag, run)
   end

@@ -4,22 +4,38 @@
 -- ARGV: P, run, token, nonce, checkpoint id, path, sequence, timeline, status, ttl,
 --       push key, payload, look, header, body, then field, value, ... of the stage next due
 local run = ARGV[2]
-if redis.call('HGET', KEYS[1], 'checkpoint_id') == ARGV[5] then
+local commit, token, nonce, owner, trial, pause, was, pipeline, created, done = unpack(get(run,
+  'checkpoint_id', 'token', 'nonce', 'owner', 'trial', 'pause', 'status', 'pipeline', 'created_at',
+  'stages_done'))
+if commit == ARGV[5] then
   return 'advanced'
-elseif not holds(run, ARGV[3], ARGV[4]) then
+elseif token ~= ARGV[3] or nonce ~= ARGV[4] or nonce == '' then
   return 'fenced'
 elseif not write_log(KEYS[2], KEYS[3], KEYS[4], KEYS[5], run, ARGV[6], ARGV[14], ARGV[15]) then
   return 'occupied'
 end
-unclaim(run)
-redis.call('HINCRBY', KEYS[1], 'stages_done', 1)
-set(run, 'checkpoint_id', ARGV[5], 'at', ARGV[6], 'sequence', ARGV[7], 'timeline', ARGV[8],
-  'attempt', 0, 'failures', 0, 'crashes', 0, 'suspicions', 0, 'trial', 0, 'error', '', unpack(ARGV, 16))
-if ARGV[9] == 'queued' then
-  local paused = redis.call('HGET', KEYS[1], 'pause') == '1'
-  enqueue(run, paused and 0 or push(ARGV[11], ARGV[12]), NOW + ARGV[13])
+redis.call('HDEL', P .. 'claims:' .. owner, nonce)
+if trial == '1' and redis.call('GET', P .. 'trial') == run then
+  redis.call('DEL', P .. 'trial')
+end
+local status, published, finished = ARGV[9], 0, 0
+if status == 'queued' and pause == '1' then
+  status = 'paused'
+elseif status == 'queued' then
+  published = push(ARGV[11], ARGV[12])
 else
-  become(run, ARGV[9], 'finished_at', NOW)
+  finished = NOW
+end
+index(run, was, status, pipeline, created)
+set(run, 'status', status, 'owner', '', 'nonce', '', 'checkpoint_id', ARGV[5], 'at', ARGV[6], 'sequence',
+  ARGV[7], 'timeline', ARGV[8], 'stages_done', done + 1, 'attempt', 0, 'failures', 0, 'crashes', 0,
+  'suspicions', 0, 'trial', 0, 'error', '', 'published_at', published, 'finished_at', finished,
+  unpack(ARGV, 16))
+if status == 'queued' then
+  due(run, NOW + ARGV[13])
+elseif status == 'paused' then
+  undue(run)
+else
   retain(run, ARGV[10])
 end
 return 'advanced'

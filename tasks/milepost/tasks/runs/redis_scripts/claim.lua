@@ -2,13 +2,18 @@
 -- KEYS: head, log headers, log bodies
 -- ARGV: P, max crashes, run, timeline, lane, sequence, stage, owner, nonce, ordinal, lapse, look, worker
 local max_crashes, run, owner, nonce = ARGV[2], ARGV[3], ARGV[8], ARGV[9]
-local status, timeline, lane, sequence, stage, holder, held, trial =
-  unpack(get(run, 'status', 'timeline', 'lane', 'sequence', 'stage', 'owner', 'nonce', 'trial'))
+local status, timeline, lane, sequence, stage, holder, held, trial, at, pipeline, created, queue, priority,
+  published, limit, token, attempt = unpack(get(run, 'status', 'timeline', 'lane', 'sequence', 'stage',
+  'owner', 'nonce', 'trial', 'at', 'pipeline', 'created_at', 'queue', 'priority', 'published_at',
+  'time_limit_ms', 'token', 'attempt'))
 
 local function claimed()
-  local head = redis.call('HGETALL', KEYS[1])
-  local at = redis.call('HGET', KEYS[1], 'at')
-  return {'claimed', head, redis.call('HGET', KEYS[2], at) or '', redis.call('HGET', KEYS[3], at) or ''}
+  return {
+    'claimed',
+    redis.call('HGETALL', KEYS[1]),
+    redis.call('HGET', KEYS[2], at) or '',
+    redis.call('HGET', KEYS[3], at) or '',
+  }
 end
 
 if not status then
@@ -49,11 +54,8 @@ if trial == '1' then
   redis.call('SET', P .. 'trial', run)
 end
 
-local queue, priority, published, limit, token, attempt =
-  unpack(get(run, 'queue', 'priority', 'published_at', 'time_limit_ms', 'token', 'attempt'))
-local flow = queue .. '\n' .. priority
-if tonumber(published) > tonumber(redis.call('HGET', P .. 'flow', flow) or 0) then
-  redis.call('HSET', P .. 'flow', flow, published)
+if tonumber(published) > 0 then
+  redis.call('ZADD', P .. 'flow', 'GT', published, queue .. '\n' .. priority)
 end
 local look = NOW + ARGV[12]
 local deadline = tonumber(limit) > 0 and NOW + limit or 0
@@ -61,11 +63,9 @@ if deadline > 0 and deadline < look then
   look = deadline
 end
 redis.call('HSET', P .. 'claims:' .. owner, nonce, ARGV[10] .. ' ' .. run)
-local lapse = NOW + ARGV[11]
-if tonumber(redis.call('ZSCORE', P .. 'owners', owner) or 0) < lapse then
-  redis.call('ZADD', P .. 'owners', lapse, owner)
-end
-become(run, 'running', 'owner', owner, 'nonce', nonce, 'worker', ARGV[13], 'token', token + 1,
+redis.call('ZADD', P .. 'owners', 'GT', NOW + ARGV[11], owner)
+index(run, status, 'running', pipeline, created)
+set(run, 'status', 'running', 'owner', owner, 'nonce', nonce, 'worker', ARGV[13], 'token', token + 1,
   'attempt', attempt + 1, 'claimed_at', NOW, 'deadline', deadline)
 due(run, look)
 return claimed()

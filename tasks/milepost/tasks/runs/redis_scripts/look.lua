@@ -45,7 +45,7 @@ for i = 7, #ARGV do
       undue(run)
     end
   end
-  local flows = redis.call('HGETALL', P .. 'flow')
+  local flows = redis.call('ZRANGE', P .. 'flow', 0, -1, 'WITHSCORES')
   for j = 1, #flows, 2 do
     newest[flows[j]] = math.max(newest[flows[j]] or 0, tonumber(flows[j + 1]))
   end
