@@ -93,16 +93,16 @@ def owners(folder: Path) -> Iterator[Neighbour]:
 
 
 def forget(folder: Path, gone: Neighbour) -> None:
-    """Remove what a gone owner left, once the run store knows.
-
-    With the last owner of a process that was asked to stop and ended without a farewell, its flag goes.
-    """
+    """Remove what a gone owner left, once the run store knows."""
     (folder / f"{gone.owner}.lock").unlink(missing_ok=True)
-    left = [*owners(folder)]
-    for pid in (gone.pid, gone.parent):
-        flagged = _flag(folder, pid).exists()
-        if flagged and not _lives(pid) and not any(pid in (o.pid, o.parent) for o in left):
-            _flag(folder, pid).unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the flags of processes that were asked to stop and ended without a farewell."""
+    for flag in folder.glob("stopping-*"):
+        pid = int(flag.name.partition("-")[2])
+        if not _lives(pid) and not any(pid in (o.pid, o.parent) for o in owners(folder)):
+            flag.unlink(missing_ok=True)
 
 
 def announce_stop(folder: Path) -> None:

@@ -120,6 +120,7 @@ class Guardian(bootsteps.StartStopStep):
             if runs:
                 logger.warning("A process has died (%s); going on with: %s", cause, ", ".join(runs))
                 found = True
+        liveness.sweep(folder)
         return found
 
     def _look(self) -> None:
