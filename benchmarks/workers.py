@@ -105,13 +105,14 @@ def milepost_command(processes: int = 2, *, events: bool = True) -> list[str]:
         milepost = str(Path(sys.executable).with_name("milepost"))
         return [milepost, "worker", "-A", _APP, "-c", str(processes)]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return [*celery_command(processes), *(["-E"] if events else []), *quiet]
+    return [*celery_command(processes, hiredis=True), *(["-E"] if events else []), *quiet]
 
 
-def celery_command(processes: int = 2) -> list[str]:
-    """Return a prefork worker with Celery's defaults."""
+def celery_command(processes: int = 2, *, hiredis: bool = False) -> list[str]:
+    """Return a prefork worker with Celery's defaults, with or without redis-py's parser in C."""
     name = f"bench-{time.monotonic_ns()}@%h"
+    module = "celery" if hiredis else "benchmarks.apps.plain_celery"
     return [
-        *(sys.executable, "-m", "celery", "-A", _APP, "worker"),
+        *(sys.executable, "-m", module, "-A", _APP, "worker"),
         *("-P", "prefork", "-c", str(processes), "-n", name, "-l", "warning"),
     ]

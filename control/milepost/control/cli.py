@@ -7,6 +7,7 @@ Exit codes: 0 done · 1 the run failed or was cancelled · 2 wrong usage or sett
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
@@ -14,10 +15,19 @@ import click
 from milepost.checkpointing import MilepostError, Refused, Unavailable
 from milepost.tasks import Conflict, RunCancelled, RunFailed, UnknownRun
 
-from .demo_command import demo
-from .run_commands import cancel, checkpoints, retry, runs, start, status, watch
-from .server_commands import completion, server, worker
-
+_COMMANDS = {
+    "worker": "worker_command",
+    "start": "run_commands",
+    "status": "run_commands",
+    "runs": "run_commands",
+    "watch": "run_commands",
+    "retry": "run_commands",
+    "cancel": "run_commands",
+    "checkpoints": "run_commands",
+    "server": "server_commands",
+    "demo": "demo_command",
+    "completion": "server_commands",
+}
 _EXIT = (
     ((RunFailed, RunCancelled), 1),
     ((UnknownRun,), 3),
@@ -29,7 +39,22 @@ _EXIT = (
 
 
 class _Group(click.Group):
-    """Prints Milepost's errors as one sentence, and exits with a code that scripts can use."""
+    """Prints Milepost's errors as one sentence, and exits with a code that scripts can use.
+
+    Imports a command's module when it is called: a worker that replaces a dead one shall not wait for
+    what only terminals need.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        found: click.Command = getattr(
+            import_module(f"{__package__}.{_COMMANDS[cmd_name]}"), cmd_name
+        )
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -44,12 +69,6 @@ class _Group(click.Group):
 @click.version_option(package_name="milepost")
 def main() -> None:
     """Durable pipelines on Celery."""
-
-
-for command in (
-    worker, start, status, runs, watch, retry, cancel, checkpoints, server, demo, completion,
-):  # fmt: skip
-    main.add_command(command)
 
 
 if __name__ == "__main__":
