@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -99,20 +98,16 @@ class Workers:
         self.end()
 
 
-def milepost_command(processes: int = 2, *, events: bool = True) -> list[str]:
-    """Return ``milepost worker`` as it is by default, or the Celery worker that equals it."""
-    if events and find_spec("milepost.control.cli") is not None:
-        milepost = str(Path(sys.executable).with_name("milepost"))
-        return [milepost, "worker", "-A", _APP, "-c", str(processes)]
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return [*celery_command(processes, hiredis=True), *(["-E"] if events else []), *quiet]
+def milepost_command(processes: int = 2) -> list[str]:
+    """Return ``milepost worker`` as it is by default."""
+    milepost = str(Path(sys.executable).with_name("milepost"))
+    return [milepost, "worker", "-A", _APP, "-c", str(processes)]
 
 
-def celery_command(processes: int = 2, *, hiredis: bool = False) -> list[str]:
-    """Return a prefork worker with Celery's defaults, with or without redis-py's parser in C."""
+def celery_command(processes: int = 2) -> list[str]:
+    """Return a prefork worker with Celery's defaults."""
     name = f"bench-{time.monotonic_ns()}@%h"
-    module = "celery" if hiredis else "benchmarks.apps.plain_celery"
     return [
-        *(sys.executable, "-m", module, "-A", _APP, "worker"),
+        *(sys.executable, "-m", "celery", "-A", _APP, "worker"),
         *("-P", "prefork", "-c", str(processes), "-n", name, "-l", "warning"),
     ]

@@ -53,8 +53,7 @@ def worker(
     arguments += ["--without-gossip", "--without-mingle"]
     if concurrency is not None:
         arguments += ["-c", str(concurrency)]
-    if events:
-        arguments.append("-E")
+    app.celery.conf.worker_send_task_events = events
     command = copy.copy(celery_worker)
     command.params = [*celery_worker.params, *app.celery.user_options.get("worker", ())]
     sys.exit(

@@ -218,5 +218,6 @@ def _celery(url: str) -> Celery:
         task_ignore_result=True,
         task_serializer="json",
         worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
     )
     return celery

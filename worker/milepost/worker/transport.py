@@ -14,6 +14,7 @@ from json import JSONDecodeError
 from typing import Any
 
 from kombu.transport import redis
+from kombu.utils import json
 
 PutAside = Callable[[str, str], None]
 OPTION = "milepost_put_aside"
@@ -23,6 +24,9 @@ OPTION = "milepost_put_aside"
 class Channel(redis.Channel):
     """Reads messages; what is no JSON is put aside."""
 
+    heard: int | None = None
+    """How many received the last event; None before the first."""
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)
@@ -30,6 +34,15 @@ class Channel(redis.Channel):
             raw = error.doc if isinstance(error, JSONDecodeError) else repr(error.object)
             put_aside(self.connection.client, f"no JSON: {error}", raw)
             raise redis.Empty from None
+
+    def _put_fanout(self, exchange: Any, message: Any, routing_key: Any, **options: Any) -> None:
+        if "_publish_batch" in options:
+            super()._put_fanout(exchange, message, routing_key, **options)
+            return
+        payload = json.dumps(message)
+        with self.conn_or_acquire() as client:
+            topics = self._get_publish_topics(exchange, routing_key)
+            self.heard = sum(client.publish(topic, payload) for topic in topics)
 
 
 class Transport(redis.Transport):
