@@ -48,8 +48,10 @@ def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None)
         if text.count("[") + text.count("{") > _DEEPEST:
             from_json(data)
     except (ValueError, TypeError, RecursionError) as error:
-        dumped = adapter is None or plain is not value
-        fault = next(_faults(plain, name), None) if dumped else None
+        if adapter is None or plain is not value:
+            fault = next(_faults(plain, name), None)
+        else:
+            fault = _undumpable(adapter, value, name)
         raise _refusal(*(fault or (name, str(error)))) from error
     if adapter is not None and isinstance(value, BaseModel) and _dump(_ANY, value, "json") != plain:
         # pydantic writes of another class what its type knows, and says nothing.
@@ -118,6 +120,28 @@ def _faults(value: Any, path: str, around: tuple[int, ...] = ()) -> Iterator[tup
             yield path, "it is no Unicode text"
     elif value is not None and not isinstance(value, int):
         yield path, f"it is of type {type(value).__name__}"
+
+
+def _undumpable(adapter: TypeAdapter[Any], value: Any, name: str) -> tuple[str, str] | None:
+    """Find what pydantic does not know to write as JSON in a value of the adapter's type."""
+    try:
+        return next(_unknown(_dump(adapter, value, "python"), name), None)
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _unknown(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unknown(item, join(path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _unknown(item, join(path, index))
+    else:
+        try:
+            _dump(_ANY, value, "json")
+        except (ValueError, TypeError):
+            yield path, f"it is of type {type(value).__name__}"
 
 
 def _is_unicode(text: str) -> bool:

@@ -140,6 +140,7 @@ class Lifecycle:
             checkpoint_id=head.intent,
             parent=head.checkpoint_id,
             status=Status.CANCELLED,
+            stage=last.metadata.stage,
             token=head.token,
             pipeline=head.pipeline,
             pipeline_version=head.version,
@@ -169,13 +170,22 @@ class Lifecycle:
         self._log.delete_run(run_id)
 
     def state(self, head: Head) -> Any:
-        """Return the current state as the type of the stage that gave it, where that is known here."""
+        """Return the current state as the type of the stage that gave it, where that is known here.
+
+        Before the first commit it is the input, as the type of the first stage's argument.
+        """
         checkpoint = self._runtime.checkpoints.get(head.key)
         pipeline = self._runtime.pipelines.get(head.pipeline)
-        stage = pipeline.stages.get(checkpoint.metadata.stage or "") if pipeline else None
-        if stage is None or stage.output is None:
+        if pipeline is None:
             return checkpoint.state
-        return self._runtime.checkpoints.get(head.key, state_type=stage.output).state
+        giver = checkpoint.metadata.stage
+        if giver is None:
+            state_type = pipeline.first.input
+        else:
+            state_type = pipeline.stages[giver].output if giver in pipeline.stages else None
+        if state_type is None:
+            return checkpoint.state
+        return self._runtime.checkpoints.get(head.key, state_type=state_type).state
 
     def head(self, run_id: str) -> Head:
         """Return the head of a run.

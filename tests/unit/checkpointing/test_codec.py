@@ -77,6 +77,20 @@ def _cycle() -> dict[str, Any]:
     return {"rows": inner}
 
 
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [({"a": object()}, "state.a"), ({"a": [date.today(), {"b": object()}]}, "state.a[1].b")],
+)
+def test_in_a_type_that_allows_anything_the_path_is_told_too(value: Any, path: str) -> None:
+    class Loose(BaseModel):
+        a: Any
+
+    with pytest.raises(NotSerializable) as caught:
+        dump_json(Loose(**value), name="state", adapter=TypeAdapter(Loose))
+    assert caught.value.path == path
+    assert "it is of type object" in str(caught.value)
+
+
 @given(_JSON)
 def test_json_comes_back_equal_and_of_the_same_types(value: Any) -> None:
     data = dump_json(value, name="state")

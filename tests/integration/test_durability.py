@@ -1,0 +1,72 @@
+"""A server that can lose runs is named: what can be lost, and what to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acceptance.arena import APP
+from milepost.tasks.runs import open_runs
+from milepost.tasks.settings import TaskSettings
+from milepost.worker.durability import weaknesses
+from support.processes import TESTS, Worker
+from support.redis_server import RedisServer
+
+EVICTS = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+FORGETS = ("--appendonly", "no")
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A server of the test's own, with the options it names."""
+    with RedisServer(*request.param) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("server", "says"),
+    [
+        ((), []),
+        (EVICTS, ["eviction policy is allkeys-lru"]),
+        (FORGETS, ["loses every run. Set appendonly yes"]),
+        ((*FORGETS, "--save", "900 1"), ["loses everything since the last snapshot"]),
+        ((*EVICTS, *FORGETS), ["dropped in silence", "append-only"]),
+    ],
+    indirect=["server"],
+)
+def test_weaknesses(server: RedisServer, says: list[str]) -> None:
+    runs = open_runs(server.url, TaskSettings())
+    try:
+        found = weaknesses(runs)
+    finally:
+        runs.close()
+
+    assert len(found) == len(says)
+    assert all(text in sentence for text, sentence in zip(says, found, strict=True))
+
+
+@pytest.mark.parametrize("server", [(*EVICTS, *FORGETS)], indirect=True)
+def test_a_worker_warns_and_a_strict_one_refuses(server: RedisServer, tmp_path: Path) -> None:
+    env = {"MILEPOST_URL": server.url, "TEST_LEDGER": str(tmp_path / "ledger")}
+    env["TEST_ANTIDOTE"] = str(tmp_path / "antidote")
+    with Worker(APP, tmp_path, env) as worker:
+        worker.wait_ready()
+        worker.wait_for_log("Its eviction policy is allkeys-lru")
+        worker.wait_for_log("It keeps no append-only file")
+
+    refused = subprocess.run(
+        [sys.executable, "-m", "milepost.control.cli", "worker", "-A", APP, "--strict"],
+        cwd=tmp_path,
+        env={**os.environ, **env, "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert refused.returncode == 2
+    assert "can lose runs. Its eviction policy is allkeys-lru" in refused.stderr
+    assert "Traceback" not in refused.stderr
