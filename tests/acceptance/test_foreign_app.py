@@ -57,7 +57,8 @@ def test_a_killed_worker_loses_neither_tasks_nor_runs(arena: Arena, shop: Any) -
         assert run.head.queue == "shop"
         victim.kill_group()
         # A worker looks for messages to restore when it starts, and then every 100 seconds.
-        [(_, taken_at)] = arena.broker.zrange("unacked_index", 0, 0, withscores=True)
+        taken: Any = arena.broker.zrange("unacked_index", 0, 0, withscores=True)
+        [(_, taken_at)] = taken
         eventually(lambda: time.time() > taken_at + VISIBILITY_S, what="the visibility timeout")
     with worker(arena, "heir") as heir:
         heir.wait_ready()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -84,22 +86,66 @@ def test_poison_that_takes_whole_workers_along(arena: Arena, app: Milepost) -> N
         assert neighbour.state == DONE
 
 
-def queued_message(arena: Arena, app: Milepost) -> dict[str, object]:
+def queued_message(arena: Arena, app: Milepost) -> dict[str, Any]:
     """Start a run while no worker is there, and take its message off the queue."""
     app.start("relay", Trail())
     raw = arena.broker.rpop("milepost")
     assert isinstance(raw, bytes)
-    message: dict[str, object] = json.loads(raw)
+    message: dict[str, Any] = json.loads(raw)
     return message
 
 
-@pytest.mark.parametrize("garbage", [b"\x00\xff garbage", b"{}", b"[1]", b'{"body": 1}', b"null"])
-def test_garbage_on_the_queue(arena: Arena, app: Milepost, garbage: bytes) -> None:
-    with arena.worker() as worker:
+def is_put_aside(app: Milepost, count: int) -> bool:
+    return len(app.runs.aside()) == count
+
+
+GARBAGE = [
+    *(b"\x00\xff garbage", b"{}", b"[1]", b'{"body": 1}', b"null", b"[" * 100_000),
+    *(b'{"n": ' + b"1" * 5_000 + b"}", b'{"__type__": "datetime", "__value__": "x"}'),
+]
+
+
+@pytest.mark.parametrize("pool", get_args(Pool))
+def test_garbage_on_the_queue(arena: Arena, app: Milepost, pool: Pool) -> None:
+    with arena.worker(pool) as worker:
         worker.wait_ready()
-        arena.broker.lpush("milepost", garbage)
-        eventually(lambda: not arena.broker.llen("milepost"), what="the garbage taken")
-        completes(arena, app, app.start("relay", Trail()))
+        for count, garbage in enumerate(GARBAGE, 1):
+            arena.broker.lpush("milepost", garbage)
+            eventually(partial(is_put_aside, app, count), what=f"{garbage[:40]!r} put aside")
+            completes(arena, app, app.start("relay", Trail()))
+        assert worker.exit_code is None, worker.text()
+
+
+def spoilt(message: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield messages that look like those of Celery and cannot be taken."""
+    headers, properties = message["headers"], message["properties"]
+    spoilt: dict[str, dict[str, Any]] = {
+        "no base64": {"body": "!not base64!"},
+        "no JSON": {"body": b64encode(b"not json").decode()},
+        "no triple": {"body": b64encode(b"[1]").decode()},
+        "no kwargs": {"body": b64encode(b"[[], 1, {}]").decode()},
+        "task is a list": {"headers": {**headers, "task": ["x"]}},
+        "no task": {"headers": {k: v for k, v in headers.items() if k != "task"}},
+        "no id": {"headers": {k: v for k, v in headers.items() if k != "id"}},
+        "short time limit": {"headers": {**headers, "timelimit": [1]}},
+        "bad eta": {"headers": {**headers, "eta": 5}},
+        "unknown encoding": {"properties": {**properties, "body_encoding": "zzz"}},
+        "unknown content": {"content-type": "application/x-python-serialize"},
+    }
+    for name, changes in spoilt.items():
+        yield name, {**message, **changes}
+
+
+@pytest.mark.parametrize("pool", get_args(Pool))
+def test_spoilt_messages(arena: Arena, app: Milepost, pool: Pool) -> None:
+    """Each is put aside, neither the worker nor another one dies of it, and the queue moves."""
+    messages = [*spoilt(queued_message(arena, app))]
+    with arena.worker(pool) as worker:
+        worker.wait_ready()
+        for count, (name, message) in enumerate(messages, 1):
+            arena.broker.lpush("milepost", json.dumps(message))
+            eventually(partial(is_put_aside, app, count), what=f"{name}: put aside")
+            completes(arena, app, app.start("relay", Trail()))
         assert worker.exit_code is None, worker.text()
 
 
@@ -116,16 +162,6 @@ def test_messages_celery_can_read_but_no_stage(arena: Arena, app: Milepost) -> N
         completes(arena, app, app.start("relay", Trail()))
         eventually(lambda: len(app.runs.aside()) == 5, what="five messages put aside")
         assert worker.exit_code is None
-
-
-def test_a_message_whose_body_is_spoilt(arena: Arena, app: Milepost) -> None:
-    message = queued_message(arena, app)
-    message["body"] = "!not base64!"
-    with arena.worker() as worker:
-        worker.wait_ready()
-        arena.broker.lpush("milepost", json.dumps(message))
-        completes(arena, app, app.start("relay", Trail()))
-        assert worker.exit_code is None, worker.text()
 
 
 def test_the_server_dies_under_a_stage(arena: Arena, app: Milepost) -> None:

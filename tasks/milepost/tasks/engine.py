@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -15,8 +16,11 @@ from pydantic import ValidationError
 from milepost.checkpointing import (
     AlreadyExists,
     Checkpoint,
+    CheckpointKey,
     CheckpointMetadata,
+    NotFound,
     Record,
+    Refused,
     Status,
     Unavailable,
 )
@@ -45,6 +49,14 @@ class StageFailed(Exception):
         super().__init__(str(error))
         self.error = error
         self.delay_seconds = delay_seconds
+
+
+class _StageRaised(Exception):
+    """Something that a stage raised, whatever it is, told apart from what the engine's own stores raise."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
 
 
 class Engine:
@@ -131,7 +143,7 @@ class Engine:
         except ClaimLost:
             context.log.warning("Stopped: the claim on stage %s is gone.", stage.name)
             return Advance.FENCED
-        except Unavailable:
+        except (Unavailable, Refused):
             # Nothing of the stage is at fault. The claim is dropped, the heartbeat frees it.
             raise
         except SystemExit as error:
@@ -141,7 +153,11 @@ class Engine:
                 raise
             failure = TaskError(f"Stage {stage.name} called sys.exit({error.code!r}).")
             return self._fail(claim, stage, failure, context)
-        except Exception as error:  # noqa: BLE001 - whatever a stage raises is recorded, then raised
+        except _StageRaised as raised:
+            return self._fail(claim, stage, raised.error, context)
+        except self._timeout_error:
+            return self._fail(claim, stage, self._late(stage, context), context)
+        except Exception as error:  # noqa: BLE001 - its state cannot be read or kept: that is recorded
             return self._fail(claim, stage, error, context)
 
     def _load(self, claim: Claim, stage: Stage) -> tuple[Checkpoint, CheckpointMetadata | None]:
@@ -151,7 +167,7 @@ class Engine:
         if record is None:
             record = self._log.latest(head.run_id, lane=head.lane)
             if record is not None and record.key != head.key:
-                successor = self._adoptable(record, head)
+                successor = self._adoptable(record, head) or self._committed(head)
                 record = None
             record = record or self._log.get(head.key)
         try:
@@ -168,14 +184,31 @@ class Engine:
         due = metadata.parent == head.checkpoint_id and metadata.stage == head.stage
         return metadata if due else None
 
+    def _committed(self, head: Head) -> CheckpointMetadata | None:
+        """Find the commit of the step due behind later ones: the run store may have gone back."""
+        key = CheckpointKey(head.run_id, head.sequence + 1, head.timeline, lane=head.lane)
+        with suppress(NotFound):
+            return self._adoptable(self._log.get(key), head)
+        return None
+
     def _call(self, stage: Stage, state: Any, context: Context) -> Any:
         try:
             return stage.call(state, context)
         except self._timeout_error as error:
-            raise StageTimeout(
-                f"Stage {stage.name} ran longer than its timeout of {stage.timeout_seconds:g} s.",
-                run_id=context.run_id,
-            ) from error
+            raise _StageRaised(self._late(stage, context)) from error
+        except Exception as error:
+            raise _StageRaised(error) from error
+        except (HandBack, ClaimLost, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            # A coroutine that was cancelled, for one. Celery takes such for its own and may end.
+            failure = TaskError(f"Stage {stage.name} raised {type(error).__name__}: {error}")
+            raise _StageRaised(failure) from error
+
+    def _late(self, stage: Stage, context: Context) -> StageTimeout:
+        limit = stage.timeout_seconds
+        what = "the worker's soft time limit" if limit is None else f"its timeout of {limit:g} s"
+        return StageTimeout(f"Stage {stage.name} ran longer than {what}.", run_id=context.run_id)
 
     def _commit(
         self, pipeline: Pipeline, stage: Stage, claim: Claim, bid: Bid, result: Checkpoint

@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from milepost.checkpointing import (
     AlreadyExists,
     Checkpoint,
     CheckpointMetadata,
     Corrupt,
+    NotFound,
     Record,
     Status,
 )
@@ -73,7 +74,14 @@ class Lifecycle:
         )
         stands = None
         if not self._runtime.log_in_runs and (stands := self._runs.get(run_id)) is None:
-            head = replace(head, checkpoint_id=self._put_input(record, pipeline, first.input))
+            record = self._put_input(record, first.input)
+            metadata = self._serializer.metadata(record.key, record.header)
+            head = replace(
+                head,
+                checkpoint_id=metadata.checkpoint_id,
+                timeline=record.key.timeline,
+                at=record.key.path,
+            )
         push = None if delay_seconds else self._runtime.dispatch.render_due(head)
         if stands is None:
             stands = self._runs.create(
@@ -129,7 +137,7 @@ class Lifecycle:
             return
         try:
             last = self._runtime.checkpoints.get(head.key)
-        except Corrupt as error:
+        except (Corrupt, NotFound) as error:
             logger.error("Run %s is cancelled without its state: %s", head.run_id, error)
             last = Checkpoint(metadata=CheckpointMetadata(run_id=head.run_id, sequence=0))
         metadata = CheckpointMetadata(
@@ -160,7 +168,9 @@ class Lifecycle:
 
     def delete(self, run_id: str) -> None:
         """Forget a run that has ended or is paused, with its checkpoints."""
-        status = self._runs.delete(valid_name(run_id))
+        if self._runs.get(valid_name(run_id)) is None and self._log.latest(run_id) is None:
+            raise self._unknown(run_id)
+        status = self._runs.delete(run_id)
         if status is not None:
             raise Conflict(
                 f"Run {run_id} is {status}: cancel or pause it before deleting it.",
@@ -200,7 +210,8 @@ class Lifecycle:
 
     def _move(self, run_id: str, allowed: tuple[RunStatus, ...], done: str) -> None:
         head = self.head(run_id)
-        if head.status not in allowed or not self._runs.resume(head):
+        idle = head.status is RunStatus.RUNNING and not head.pause
+        if head.status not in allowed or idle or not self._runs.resume(head):
             status = self.head(run_id).status
             raise Conflict(
                 f"Run {run_id} is {status}; only a run that is {' or '.join(allowed)} can be {done}.",
@@ -225,23 +236,36 @@ class Lifecycle:
             Checkpoint(metadata=metadata, state=state), state_type=first.input
         )
 
-    def _put_input(
-        self, record: Record, pipeline: Pipeline, adapter: TypeAdapter[Any] | None
-    ) -> str:
-        """Write checkpoint 0, or adopt the one that a start which died has left; return its id."""
+    def _put_input(self, record: Record, adapter: TypeAdapter[Any] | None) -> Record:
+        """Write checkpoint 0, or adopt the one that a start which died has left; return what stands.
+
+        A log that has more, or another input, is that of an earlier life of the run id: its head was
+        deleted or forgotten. The new life begins on a timeline of its own, above all that is there, so
+        that nothing of the old one is taken for its own.
+        """
         mine = self._serializer.decode(record, state_type=adapter)
+        while True:
+            try:
+                self._log.put(record)
+            except AlreadyExists:
+                last = self._log.latest(record.key.run_id)
+                if last is None:
+                    continue
+                if last.key.sequence == 0 and self._is_input(last, mine, adapter):
+                    return last
+                metadata = mine.metadata.model_copy(update={"timeline": last.key.timeline + 1})
+                mine = mine.model_copy(update={"metadata": metadata})
+                record = self._serializer.encode(mine, state_type=adapter)
+            else:
+                return record
+
+    def _is_input(self, record: Record, mine: Checkpoint, adapter: TypeAdapter[Any] | None) -> bool:
+        """Whether *record* is the same pipeline's same input."""
         try:
-            self._log.put(record)
-        except AlreadyExists as error:
-            stands = self._serializer.decode(self._log.get(record.key), state_type=adapter)
-            if stands.metadata.pipeline != pipeline.name or stands.state != mine.state:
-                raise InputMismatch(
-                    f"The log of run {record.key.run_id} begins with another input. Take another run "
-                    "id, or none.",
-                    run_id=record.key.run_id,
-                ) from error
-            return stands.metadata.checkpoint_id
-        return mine.metadata.checkpoint_id
+            stands = self._serializer.decode(record, state_type=adapter)
+        except (Corrupt, ValidationError):
+            return False
+        return stands.metadata.pipeline == mine.metadata.pipeline and stands.state == mine.state
 
     def _unknown(self, run_id: str) -> UnknownRun:
         return UnknownRun(f"No run {run_id} in {self._runs.location}.", run_id=run_id)

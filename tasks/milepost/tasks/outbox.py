@@ -46,6 +46,8 @@ class _Template:
                 "headers": {
                     **message["headers"],
                     "id": marks["id"],
+                    # Of the task in which the template happened to be made.
+                    "parent_id": None,
                     "root_id": marks["run_id"],
                     "kwargsrepr": marks["kwargs"],
                     "stamps": {"run_id": marks["run_id"]},
@@ -87,7 +89,8 @@ class Outbox:
 
     def __init__(self, celery: Celery, *, push: bool) -> None:
         self._celery = celery
-        self._push = push
+        # A compressed body is no place for marks.
+        self._push = push and not celery.conf.task_compression
         self._routes = bool(celery.conf.task_routes)
         self._templates: dict[tuple[str, str, int], _Template] = {}
 
@@ -116,6 +119,7 @@ class Outbox:
         self._celery.send_task(
             task,
             kwargs=to_kwargs(step),
+            serializer="json",
             queue=queue or None,
             priority=priority,
             root_id=step.run_id,

@@ -92,13 +92,13 @@ class Owner:
             Unavailable: The store does not answer.
         """
         with self._lock:
-            held, as_of = set(self._held), self._ordinal
+            held, given, as_of = set(self._held), set(self._given), self._ordinal
         sent = time.monotonic()
         lost = self._runs.beat(self.id, held, as_of, leaving=self.stopping)
         with self._lock:
             self._acknowledged = max(self._acknowledged, sent)
-            # A bid whose claim is still on its way to the store is not lost; it is looked at again.
-            self._lost |= lost & self._given
+            # A bid whose claim was on its way when this beat was sent is not lost; the next one tells.
+            self._lost |= lost & given & self._held
 
     def confirm(self, bid: Bid) -> None:
         """Note that the claim was given."""
@@ -122,3 +122,6 @@ class Owner:
                 self.beat()
             except CheckpointError as error:
                 logger.warning("Heartbeat failed: %s", error)
+            except Exception:
+                # Without this thread the process would lose whatever it claims.
+                logger.exception("Heartbeat failed; it goes on.")

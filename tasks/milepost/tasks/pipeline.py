@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
@@ -11,6 +10,7 @@ from milepost.checkpointing import Misconfigured
 from milepost.checkpointing.codec import dump_json
 from milepost.checkpointing.ids import new_run_id, valid_name
 
+from .digest import input_digest
 from .duration import Duration, seconds
 from .errors import UnknownPipeline
 from .retry import Retry
@@ -126,13 +126,15 @@ class Pipeline:
                 starting it again with the same id is safe.
         """
         run_id = new_run_id() if run_id is None else valid_name(run_id)
+        if isinstance(tags, str):
+            raise Misconfigured(f"tags={tags!r} is one text; expected a list of tags.")
         tags = tuple(valid_name(tag, "tag") for tag in dict.fromkeys(tags))
         first = self.first
         if first.input is not None:
             state = validated(state, first.input, first.name, run_id)
-        digest = hashlib.sha256(
-            f"{self.name}\n".encode() + dump_json(state, name="state", adapter=first.input)
-        ).hexdigest()
+        # Refuses what cannot be written, so that the digest need not.
+        dump_json(state, name="state", adapter=first.input)
+        digest = input_digest(self.name, state, first.input)
         delay_seconds = 0.0 if delay is None else seconds(delay)
         self.app.lifecycle.start(self, run_id, state, digest, tags, delay_seconds)
         return Run(self.app, run_id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from milepost.checkpointing import Unavailable
+
 from .head import Head, RunStatus
 from .runs import Look
 
@@ -33,24 +35,32 @@ class Reconciler:
         waiting: dict[str, int | None] = {}
         published = 0
         for head in found.heads:
-            if head.status is RunStatus.CANCELLING:
-                self._runtime.lifecycle.settle(head)
-            elif not head.published_at:
-                published += self._runtime.dispatch.publish(head)
-            else:
-                patience = min(self._cap_ms, head.patience_ms * 2)
-                if self._is_lost(head, found, waiting):
-                    logger.warning(
-                        "Run %s: the message of stage %s is lost; it is published again.",
-                        head.run_id,
-                        head.stage,
-                    )
-                    published += self._runtime.dispatch.publish(head, patience_ms=patience)
-                else:
-                    self._runtime.runs.requeue(
-                        head, push=None, published=False, patience_ms=patience
-                    )
+            try:
+                published += self._decide(head, found, waiting)
+            except Unavailable:
+                raise
+            except Exception:
+                # What is odd about one run must not keep others from being looked after.
+                logger.exception("Run %s cannot be looked after; it is tried again.", head.run_id)
         return published
+
+    def _decide(self, head: Head, found: Look, waiting: dict[str, int | None]) -> bool:
+        """Do what a run needs; True if its message was published."""
+        if head.status is RunStatus.CANCELLING:
+            self._runtime.lifecycle.settle(head)
+            return False
+        if not head.published_at:
+            return self._runtime.dispatch.publish(head)
+        patience = min(self._cap_ms, head.patience_ms * 2)
+        if self._is_lost(head, found, waiting):
+            logger.warning(
+                "Run %s: the message of stage %s is lost; it is published again.",
+                head.run_id,
+                head.stage,
+            )
+            return self._runtime.dispatch.publish(head, patience_ms=patience)
+        self._runtime.runs.requeue(head, push=None, published=False, patience_ms=patience)
+        return False
 
     def _is_lost(self, head: Head, found: Look, waiting: dict[str, int | None]) -> bool:
         """Whether the message has no reason to be still unclaimed.

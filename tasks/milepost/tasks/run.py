@@ -123,7 +123,7 @@ class Run:
         """End the run; a stage in flight learns of it, and its result is refused.
 
         Raises:
-            Conflict: The run has ended already, other than by being cancelled.
+            Conflict: The run has completed. (A failed one can be cancelled: it is not retried then.)
         """
         self._app.lifecycle.cancel(self.id)
 

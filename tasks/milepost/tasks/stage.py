@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 
 from milepost.checkpointing import Misconfigured
 from milepost.checkpointing.codec import join
@@ -107,7 +107,8 @@ def validated(state: Any, adapter: TypeAdapter[Any], stage: str, run_id: str | N
     try:
         # A model of the right class may have been changed since it was made: look at its fields.
         if isinstance(state, BaseModel):
-            state = state.__class__.model_validate(dict(state))
+            content = state.root if isinstance(state, RootModel) else dict(state)
+            state = state.__class__.model_validate(content, by_alias=False, by_name=True)
         return adapter.validate_python(state)
     except ValidationError as error:
         raise state_invalid(error, stage, run_id) from error

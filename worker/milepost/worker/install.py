@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from celery.signals import task_unknown
+from celery.exceptions import InvalidTaskError
+from celery.signals import task_internal_error
 
-from milepost.checkpointing import CheckpointError
+from milepost.checkpointing import CheckpointError, Misconfigured
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.tasks import Milepost
 
 from . import transport
 from .events import EventBatches
 from .guardian import Guardian
+from .intake import Intake
 
 logger = logging.getLogger("milepost.worker")
 _LONGEST = 10_000
@@ -34,10 +36,20 @@ def install(app: Milepost, worker: Any) -> None:
         except CheckpointError as error:
             logger.error("It could not be kept (%s): %.500s", error, message)
 
-    def on_unknown(name: str = "", message: Any = None, **_: Any) -> None:
-        put_aside(f"no task {name!r} is known here", repr(getattr(message, "body", None)))
+    def on_internal_error(
+        sender: Any = None, args: Any = None, kwargs: Any = None, exception: Any = None, **_: Any
+    ) -> None:
+        if isinstance(exception, InvalidTaskError):
+            put_aside(f"{exception}", repr({"task": sender.name, "args": args, "kwargs": kwargs}))
 
+    # Now, because pool processes inherit it.
+    task_internal_error.connect(on_internal_error, weak=False)
     conf = app.celery.conf
+    if "json" not in conf.accept_content and "application/json" not in conf.accept_content:
+        raise Misconfigured(
+            f"This worker accepts {', '.join(conf.accept_content) or 'no content'}; messages of stages are "
+            "JSON. Add 'json' to accept_content."
+        )
     options = {**conf.broker_transport_options, transport.OPTION: put_aside}
     if app.owns_celery and not app.has_foreign_tasks():
         options["ack_emulation"] = False
@@ -51,6 +63,8 @@ def install(app: Milepost, worker: Any) -> None:
             broker_transport=f"{kind.__module__}:{kind.__name__}",
             broker_read_url=url.removeprefix("redis+"),
         )
-    task_unknown.connect(on_unknown, weak=False)
     app.celery.steps["worker"].add(type("Guardian", (Guardian,), {"app": app}))
     app.celery.steps["consumer"].add(EventBatches)
+    app.celery.steps["consumer"].add(
+        type("Intake", (Intake,), {"put_aside": staticmethod(put_aside)})
+    )

@@ -7,10 +7,9 @@ moves on.
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from collections.abc import Callable
-from json import JSONDecodeError
+from traceback import walk_tb
 from typing import Any
 
 from kombu.transport import redis
@@ -30,9 +29,11 @@ class Channel(redis.Channel):
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)
-        except (JSONDecodeError, UnicodeDecodeError) as error:
-            raw = error.doc if isinstance(error, JSONDecodeError) else repr(error.object)
-            put_aside(self.connection.client, f"no JSON: {error}", raw)
+        except (ValueError, RecursionError) as error:
+            # The value itself is known only to the frame that could not read it.
+            frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+            raw = next((f.f_locals["item"] for f in frames if "item" in f.f_locals), b"")
+            put_aside(self.connection.client, f"no message: {error}", repr(raw))
             raise redis.Empty from None
 
     def _put_fanout(self, exchange: Any, message: Any, routing_key: Any, **options: Any) -> None:
@@ -82,9 +83,13 @@ def _malformed(message: Any) -> str | None:
         return "it has no delivery information"
     if not isinstance(message.get("headers"), dict) or not isinstance(message.get("body"), str):
         return "it has no headers or no body"
-    if properties.get("body_encoding") == "base64":
-        try:
-            b64decode(message["body"], validate=True)
-        except binascii.Error:
-            return "its body is no base64"
-    return None
+    match properties.get("body_encoding"):
+        case None | "utf-8":
+            return None
+        case "base64":
+            try:
+                b64decode(message["body"], validate=True)
+            except ValueError:
+                return "its body is no base64"
+            return None
+    return f"its body is encoded as {properties['body_encoding']!r}"

@@ -146,7 +146,8 @@ class RunStore(ABC):
         """Give the right to run *step*, counting the attempt; or say why not.
 
         After it returned a claim, the run is frozen for others until the claim is used, given up or
-        taken away because its owner fell silent. If the caller dies in it, the same holds.
+        taken away by `look` or `bury`. If the caller dies in it, the same holds. A suspect on trial is
+        not given to a host (``host:pid`` names a worker) that has another suspect on trial.
         """
 
     @abstractmethod
@@ -181,7 +182,8 @@ class RunStore(ABC):
         """Return runs that want a decision, each leased for a few seconds against other lookers.
 
         On the way: owners that fell silent are buried, stages past their deadline lose their claim,
-        scheduled runs whose time has come are queued.
+        scheduled runs whose time has come are queued. After a time in which nobody looked, each owner
+        gets another lapse to be heard of, once.
         """
 
     @abstractmethod
@@ -212,7 +214,10 @@ class RunStore(ABC):
 
     @abstractmethod
     def delete(self, run_id: str) -> RunStatus | None:
-        """Forget a run that has ended or is paused; returns the status that forbids it, else None."""
+        """Forget a run that has ended or is paused, and its log if that lies in the same place.
+
+        Returns the status that forbids it, else None.
+        """
 
     @abstractmethod
     def get(self, run_id: str) -> Head | None:

@@ -306,6 +306,7 @@ class MemoryRunStore(RunStore):
             if head is not None and head.status not in _DELETABLE:
                 return head.status
             self._heads.forget(run_id)
+            self._log.delete_run(run_id)
         return None
 
     def get(self, run_id: str) -> Head | None:

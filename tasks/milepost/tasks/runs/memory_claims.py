@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from milepost.checkpointing.redis_connection import prefix_of
-
 from ..head import Head, RunStatus, Step
 from ..settings import TaskSettings
 from .base import Bid, Refusal
@@ -37,6 +35,8 @@ class MemoryHeads:
         self._leaving: set[str] = set()
         self._claims: defaultdict[str, dict[str, tuple[int, str]]] = defaultdict(dict)
         self._trials: dict[str, str] = {}
+        """The suspect that a host has on trial, by the host."""
+        self._spared: set[str] = set()
         self._looked: int | None = None
 
     def get(self, run_id: str) -> Head | None:
@@ -83,8 +83,8 @@ class MemoryHeads:
         if head.nonce:
             self._claims[head.owner].pop(head.nonce, None)
             self.change(run_id, owner="", nonce="")
-        if head.trial and self._trials.get(prefix_of(run_id)) == run_id:
-            del self._trials[prefix_of(run_id)]
+        if head.trial and self._trials.get(_host(head.worker)) == run_id:
+            del self._trials[_host(head.worker)]
 
     def claim(self, step: Step, bid: Bid) -> Head | Refusal:
         """Give the right to run *step*, or say why not."""
@@ -97,15 +97,7 @@ class MemoryHeads:
         refusal = _refusal(head, step)
         if refusal is not None:
             return refusal
-        if head.status is RunStatus.RUNNING:
-            if self._owners.get(head.owner, 0) > now:
-                return Refusal.DUPLICATE
-            self._take_away(run_id, "owner")
-            head = self._heads[run_id]
-            if head.status is not RunStatus.QUEUED:
-                paused = head.status is RunStatus.PAUSED
-                return Refusal.PAUSED if paused else Refusal.FINISHED
-        if head.trial and not self._begin_trial(run_id):
+        if head.trial and not self._begin_trial(run_id, bid.worker):
             self.enqueue(run_id, 0, now + self._lapse_ms)
             return Refusal.EARLY
         flow = (head.queue, head.priority)
@@ -131,6 +123,7 @@ class MemoryHeads:
     def beat(self, owner: str, held: set[str], as_of: int, leaving: bool) -> set[str]:
         """Keep *owner* alive; free what it does not name; return what it has lost."""
         self._owners[owner] = self._clock() + self._lapse_ms
+        self._spared.discard(owner)
         if leaving:
             self._leaving.add(owner)
         claims = self._claims[owner]
@@ -154,6 +147,7 @@ class MemoryHeads:
         del self._claims[owner]
         self._owners.pop(owner, None)
         self._leaving.discard(owner)
+        self._spared.discard(owner)
         return freed
 
     def look(self, limit: int) -> list[Head]:
@@ -162,8 +156,9 @@ class MemoryHeads:
         looked, self._looked = self._looked, now
         if looked is not None and now - looked > self._lapse_ms / 2:
             # Nobody looked for a while: no heartbeat could arrive, so silence proves nothing yet.
-            for owner, until in self._owners.items():
-                self._owners[owner] = max(until, now + self._lapse_ms)
+            for owner in self._owners.keys() - self._spared:
+                self._owners[owner] = max(self._owners[owner], now + self._lapse_ms)
+            self._spared |= self._owners.keys()
         lapsed = [owner for owner, until in self._owners.items() if until <= now]
         for owner in sorted(lapsed, key=self._owners.__getitem__)[:_BURIALS_A_LOOK]:
             self.bury(owner, "owner")
@@ -216,12 +211,12 @@ class MemoryHeads:
             self.enqueue(run_id, 0, self._clock(), trial=trial)
         return True
 
-    def _begin_trial(self, run_id: str) -> bool:
-        """Put a suspect on trial; False if another of its shard is."""
-        other = self._heads.get(self._trials.get(prefix_of(run_id), ""))
+    def _begin_trial(self, run_id: str, worker: str) -> bool:
+        """Put a suspect on trial; False if the worker's host has another there."""
+        other = self._heads.get(self._trials.get(_host(worker), ""))
         if other is not None and other.run_id != run_id and other.status is RunStatus.RUNNING:
             return False
-        self._trials[prefix_of(run_id)] = run_id
+        self._trials[_host(worker)] = run_id
         return True
 
     def _nonce(self, run_id: str) -> str:
@@ -230,7 +225,7 @@ class MemoryHeads:
 
 
 def _refusal(head: Head, step: Step) -> Refusal | None:
-    """Return why *step* cannot be run whoever asks; None: it is due, or running."""
+    """Return why *step* cannot be run whoever asks; None: it is due."""
     if head.status.ended:
         return Refusal.FINISHED
     if head.status in (RunStatus.PAUSED, RunStatus.CANCELLING):
@@ -239,7 +234,14 @@ def _refusal(head: Head, step: Step) -> Refusal | None:
         return Refusal.AHEAD
     if step != head.step:
         return Refusal.STALE
+    if head.status is RunStatus.RUNNING:
+        return Refusal.DUPLICATE
     return Refusal.EARLY if head.status is RunStatus.SCHEDULED else None
+
+
+def _host(worker: str) -> str:
+    """Return the host of a worker, which is named ``host:pid``."""
+    return worker.rpartition(":")[0] or worker
 
 
 def _loss(head: Head, cause: str, crashes: int) -> str:

@@ -1,7 +1,8 @@
 """Runs in Redis or Valkey: one Lua file an operation, one round trip a call.
 
-All keys of a run, and the indexes it is in, lie in the run's hash slot (`SHARDS` of them), so every
-script touches one slot. The operations that sweep all shards name them all in one call.
+All keys of a run, and the indexes it is in, lie in the run's hash slot (`SHARDS` of them); of the scripts
+on one run only the rare trial of a suspect looks beyond. The operations that sweep all shards name them
+all in one call.
 """
 
 from __future__ import annotations

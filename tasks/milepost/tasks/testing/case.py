@@ -11,7 +11,6 @@ import pytest
 
 from milepost.checkpointing import CheckpointKey, CheckpointStore, Record
 from milepost.checkpointing.ids import new_checkpoint_id, new_run_id
-from milepost.checkpointing.redis_connection import prefix_of
 
 from ..head import Head, RunStatus
 from ..runs.base import Bid, Claim, Commit, Next, Push, RunStore
@@ -143,13 +142,3 @@ def commit_of(claim: Claim, following: str | None = "second", push: Push | None 
         status=RunStatus.COMPLETED,
         push=push,
     )
-
-
-def same_shard(amount: int) -> list[str]:
-    """Return ids of runs that share a shard."""
-    ids = [new_run_id()]
-    while len(ids) < amount:
-        candidate = new_run_id()
-        if prefix_of(candidate) == prefix_of(ids[0]):
-            ids.append(candidate)
-    return ids

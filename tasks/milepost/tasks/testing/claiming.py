@@ -81,16 +81,18 @@ class Claiming(RunStoreCase):
         store.fail(failed, "{}", None)
         assert store.claim(failed.head.step, new_bid()) is Refusal.FINISHED
 
-    def test_the_next_claim_takes_what_a_lapsed_owner_held(self, brisk: RunStore) -> None:
+    def test_a_lapsed_owner_keeps_its_claim_until_somebody_looks(self, brisk: RunStore) -> None:
         old = claimed(brisk, bid=new_bid("ann"))
-        bid = new_bid("bob")
+        clock = created(brisk)
 
-        def won() -> Claim | None:
-            answer = brisk.claim(old.head.step, bid)
-            return answer if isinstance(answer, Claim) else None
+        def lapsed() -> bool:
+            brisk.requeue(clock, push=None, published=False, patience_ms=60_000)
+            return read(brisk, clock.run_id).updated_at > old.head.claimed_at + 2_000
 
-        assert won() is None
-        new = self.eventually(won)
+        self.eventually(lapsed)
+        assert brisk.claim(old.head.step, new_bid("bob")) is Refusal.DUPLICATE
+        self.looked_at(brisk, old.head.run_id)
+        new = claimed(brisk, old.head, new_bid("bob"))
         assert new.token > old.token
         assert (new.head.owner, new.head.suspicions) == ("bob", 1)
         assert not brisk.fail(old, "{}", None)

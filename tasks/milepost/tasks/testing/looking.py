@@ -56,6 +56,23 @@ class Looking(RunStoreCase):
         assert read(brisk, claim.head.run_id) == claim.head
         assert self.looked_at(brisk, claim.head.run_id).suspicions == 1
 
+    def test_an_owner_is_spared_only_once(self, brisk: RunStore) -> None:
+        """However seldom somebody looks."""
+        claim, clock = claimed(brisk, bid=new_bid("ann")), created(brisk)
+        at = claim.head.claimed_at
+        for _ in range(4):
+            brisk.look()
+            at += 1_500
+
+            def later(at: int = at) -> bool:
+                head = read(brisk, clock.run_id)
+                brisk.requeue(head, push=None, published=False, patience_ms=60_000)
+                return read(brisk, clock.run_id).updated_at > at
+
+            self.eventually(later)
+        brisk.look()
+        assert read(brisk, claim.head.run_id).suspicions == 1
+
     def test_a_stage_past_its_deadline_loses_its_claim(self, store: RunStore) -> None:
         head = created(store, new_head(time_limit_ms=200))
         claim = claimed(store, head)

@@ -10,9 +10,7 @@ from .case import (
     commit_of,
     created,
     new_bid,
-    new_head,
     read,
-    same_shard,
 )
 
 
@@ -59,48 +57,53 @@ class Suspects(RunStoreCase):
         now = read(store, head.run_id)
         assert (now.trial, now.suspicions, now.crashes) == (0, 0, 0)
 
-    def test_suspects_of_a_shard_are_tried_one_at_a_time(self, store: RunStore) -> None:
-        one, two = (created(store, new_head(run_id)) for run_id in same_shard(2))
-        self._suspect(store, one)
-        self._suspect(store, two)
-        trial = claimed(store, one)
-        assert store.claim(two.step, new_bid("bob")) is Refusal.EARLY
+    def test_a_host_tries_one_suspect_at_a_time(self, store: RunStore) -> None:
+        one, two = self._suspects(store, 2)
+        trial = claimed(store, one, new_bid("ann", "host:1"))
+        assert store.claim(two.step, new_bid("bob", "host:2")) is Refusal.EARLY
         assert read(store, two.run_id).status is RunStatus.QUEUED
         store.advance(trial, commit_of(trial))
-        claimed(store, one)
-        assert isinstance(store.claim(two.step, new_bid("bob")), Claim)
+        claimed(store, one, new_bid("ann", "host:1"))
+        assert isinstance(store.claim(two.step, new_bid("bob", "host:2")), Claim)
+
+    def test_another_host_tries_another_suspect(self, store: RunStore) -> None:
+        one, two = self._suspects(store, 2)
+        claimed(store, one, new_bid("ann", "here:1"))
+        claimed(store, two, new_bid("bob", "there:1"))
 
     def test_a_death_on_trial_lets_the_next_suspect_in(self, store: RunStore) -> None:
-        one, two = (created(store, new_head(run_id)) for run_id in same_shard(2))
-        self._suspect(store, one)
-        self._suspect(store, two)
-        claimed(store, one, new_bid("ann"))
+        one, two = self._suspects(store, 2)
+        claimed(store, one, new_bid("ann", "host:1"))
         store.bury("ann", "owner")
-        assert isinstance(store.claim(two.step, new_bid("bob")), Claim)
+        assert isinstance(store.claim(two.step, new_bid("bob", "host:2")), Claim)
 
     def test_a_run_that_is_no_suspect_passes_by_a_trial(self, store: RunStore) -> None:
-        one, two = (created(store, new_head(run_id)) for run_id in same_shard(2))
-        self._suspect(store, one)
+        (one,) = self._suspects(store, 1)
         claimed(store, one)
-        claimed(store, two)
+        claimed(store, created(store))
 
-    def test_a_claim_that_makes_a_suspect_respects_the_trial(self, brisk: RunStore) -> None:
-        one, two = (created(brisk, new_head(run_id)) for run_id in same_shard(2))
-        self._suspect(brisk, one)
-        claimed(brisk, two, new_bid("early"))
-        brisk.bury("early", "owner")
-        trial_bid, bid = new_bid("judge"), new_bid("bob")
-        claimed(brisk, one, trial_bid)
-        claimed(brisk, two, new_bid("silent"))
+    def test_of_those_that_die_together_only_the_one_to_blame_is_set_aside(
+        self, store: RunStore
+    ) -> None:
+        heads = [created(store) for _ in range(5)]
+        poison = heads[2].run_id
+        for number in range(20):
+            owner = f"owner-{number}"
+            answers = [store.claim(head.step, new_bid(owner, "host:1")) for head in heads]
+            claims = [answer for answer in answers if isinstance(answer, Claim)]
+            if poison in [claim.head.run_id for claim in claims]:
+                store.bury(owner, "owner")
+            for claim in claims:
+                store.advance(claim, commit_of(claim, None))
+        ends = {head.run_id: read(store, head.run_id).status for head in heads}
+        assert ends.pop(poison) is RunStatus.FAILED
+        assert set(ends.values()) == {RunStatus.COMPLETED}
 
-        def answer() -> Refusal | None:
-            brisk.beat("judge", {trial_bid.nonce}, trial_bid.ordinal, leaving=False)
-            refusal = brisk.claim(two.step, bid)
-            assert isinstance(refusal, Refusal), "two suspects on trial at once"
-            return refusal if refusal is not Refusal.DUPLICATE else None
-
-        assert self.eventually(answer) is Refusal.EARLY
-        assert read(brisk, two.run_id).trial == 1
+    def _suspects(self, store: RunStore, amount: int) -> list[Head]:
+        heads = [created(store) for _ in range(amount)]
+        for head in heads:
+            self._suspect(store, head)
+        return heads
 
     def _suspect(self, store: RunStore, head: Head) -> None:
         for number in range(2):

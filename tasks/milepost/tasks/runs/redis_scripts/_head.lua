@@ -47,15 +47,27 @@ local function undue(run)
   redis.call('ZREM', P .. 'due', run)
 end
 
+-- Where the one suspect that a host has on trial is noted, by the key of its head; a worker is named
+-- host:pid. The key lies outside the shards, because what a crash takes along knows none.
+local function dock(worker)
+  return 'milepost:trial:' .. (worker:match('^(.*):%d+$') or worker)
+end
+
+local function end_trial(run, worker)
+  if redis.call('GET', dock(worker)) == key(run) then
+    redis.call('DEL', dock(worker))
+  end
+end
+
 -- Forget the claim on a run. The old holder's token and nonce are worth nothing from here on.
 local function unclaim(run)
-  local owner, nonce, trial = unpack(get(run, 'owner', 'nonce', 'trial'))
+  local owner, nonce, trial, worker = unpack(get(run, 'owner', 'nonce', 'trial', 'worker'))
   if nonce and nonce ~= '' then
     redis.call('HDEL', P .. 'claims:' .. owner, nonce)
     redis.call('HSET', key(run), 'owner', '', 'nonce', '')
   end
-  if trial == '1' and redis.call('GET', P .. 'trial') == run then
-    redis.call('DEL', P .. 'trial')
+  if trial == '1' then
+    end_trial(run, worker)
   end
 end
 
@@ -91,7 +103,8 @@ end
 
 -- Take the claim away from a holder that is gone, and count what that says about the stage:
 -- 'child' and 'timeout' are its own doing, 'owner' makes it a suspect, 'leaving' and 'leak' say nothing.
--- A suspect that has been seen max_crashes times is put on trial: one at a time in the shard.
+-- A suspect that has been seen max_crashes times is put on trial: a host runs one such at a time, so that
+-- the next death of its owner tells which of them is to blame.
 local function take_away(run, cause, max_crashes)
   local status, crashes, suspicions, trial, stage, worker =
     unpack(get(run, 'status', 'crashes', 'suspicions', 'trial', 'stage', 'worker'))
@@ -137,6 +150,7 @@ local function bury(owner, cause, max_crashes)
   redis.call('DEL', P .. 'claims:' .. owner)
   redis.call('ZREM', P .. 'owners', owner)
   redis.call('SREM', P .. 'leaving', owner)
+  redis.call('SREM', P .. 'spared', owner)
   return freed
 end
 
@@ -173,7 +187,7 @@ local function retain(run, ttl)
   end
 end
 
--- Remove the head and what points to it.
+-- Remove the head, what points to it, and its log in this Redis.
 local function forget(run)
   local status, tags, pipeline, created = unpack(get(run, 'status', 'tags', 'pipeline', 'created_at'))
   index(run, status, false, pipeline, created)
@@ -181,5 +195,6 @@ local function forget(run)
     redis.call('ZREM', P .. 'tag:' .. tag, run)
   end
   undue(run)
-  redis.call('DEL', key(run))
+  redis.call('UNLINK', key(run), P .. 'log:headers:' .. run, P .. 'log:bodies:' .. run, P .. 'log:paths:' .. run)
+  redis.call('ZREM', P .. 'logs', run)
 end

@@ -4,8 +4,8 @@
 -- ARGV: P, run, token, nonce, checkpoint id, path, sequence, timeline, status, ttl,
 --       push key, payload, look, header, body, then field, value, ... of the stage next due
 local run = ARGV[2]
-local commit, token, nonce, owner, trial, pause, was, pipeline, created, done = unpack(get(run,
-  'checkpoint_id', 'token', 'nonce', 'owner', 'trial', 'pause', 'status', 'pipeline', 'created_at',
+local commit, token, nonce, owner, trial, worker, pause, was, pipeline, created, done = unpack(get(run,
+  'checkpoint_id', 'token', 'nonce', 'owner', 'trial', 'worker', 'pause', 'status', 'pipeline', 'created_at',
   'stages_done'))
 if commit == ARGV[5] then
   return 'advanced'
@@ -15,8 +15,8 @@ elseif not write_log(KEYS[2], KEYS[3], KEYS[4], KEYS[5], run, ARGV[6], ARGV[14],
   return 'occupied'
 end
 redis.call('HDEL', P .. 'claims:' .. owner, nonce)
-if trial == '1' and redis.call('GET', P .. 'trial') == run then
-  redis.call('DEL', P .. 'trial')
+if trial == '1' then
+  end_trial(run, worker)
 end
 local status, published, finished = ARGV[9], 0, 0
 if status == 'queued' and pause == '1' then

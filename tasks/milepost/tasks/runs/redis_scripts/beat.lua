@@ -9,6 +9,7 @@ end
 for i = 8, 7 + prefixes do
   P = ARGV[i]
   redis.call('ZADD', P .. 'owners', NOW + ARGV[4], owner)
+  redis.call('SREM', P .. 'spared', owner)
   if ARGV[6] == '1' then
     redis.call('SADD', P .. 'leaving', owner)
   end

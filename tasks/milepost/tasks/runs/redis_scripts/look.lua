@@ -6,12 +6,14 @@ local max_crashes, limit, reply, newest = ARGV[2], tonumber(ARGV[3]), {}, {}
 for i = 7, #ARGV do
   P = ARGV[i]
   -- If nobody has looked for a while, the store was away or the fleet was: no heartbeat could arrive,
-  -- so silence proves nothing yet.
+  -- so silence proves nothing yet. Each owner is spared once; a heartbeat lets it be spared again.
   local looked = tonumber(redis.call('GET', P .. 'looked') or NOW)
   redis.call('SET', P .. 'looked', NOW)
   if NOW - looked > ARGV[6] / 2 then
     for _, owner in ipairs(redis.call('ZRANGE', P .. 'owners', 0, -1)) do
-      redis.call('ZADD', P .. 'owners', 'GT', NOW + ARGV[6], owner)
+      if redis.call('SADD', P .. 'spared', owner) == 1 then
+        redis.call('ZADD', P .. 'owners', 'GT', NOW + ARGV[6], owner)
+      end
     end
   end
   for _, owner in ipairs(redis.call('ZRANGEBYSCORE', P .. 'owners', '-inf', NOW, 'LIMIT', 0, 10)) do

@@ -1,0 +1,74 @@
+"""What a worker does with messages that no task can be made of: put them aside, and live on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from celery import bootsteps
+from celery.signals import task_rejected, task_unknown
+
+logger = logging.getLogger("milepost.worker")
+
+
+class Intake(bootsteps.StartStopStep):
+    """Guards the consumer, whatever the broker: an error in taking a message costs that message only.
+
+    In plain Celery such an error ends the worker, and the message, which was not acknowledged, meets the
+    next one.
+    """
+
+    put_aside: ClassVar[Callable[[str, str], None]]
+    """Keeps a reason and a message; set by the subclass that `install` makes."""
+
+    def __init__(self, consumer: Any, **_: Any) -> None:
+        create, decode_error = consumer.create_task_handler, consumer.on_decode_error
+
+        def create_guarded(*args: Any, **kwargs: Any) -> Callable[[Any], None]:
+            handle = create(*args, **kwargs)
+
+            def guarded(message: Any) -> None:
+                try:
+                    _check_time_limits(message.headers)
+                    handle(message)
+                except Exception as error:
+                    # Kombu counts KeyError among the errors of a connection, too.
+                    lost = isinstance(error, consumer.connection_errors)
+                    if lost and not isinstance(error, LookupError):
+                        raise
+                    logger.exception("A message cannot be taken.")
+                    self._keep(f"{type(error).__name__}: {error}", message)
+                    if not message.acknowledged:
+                        message.reject_log_error(logger, consumer.connection_errors)
+
+            return guarded
+
+        def keep_undecodable(message: Any, error: Exception) -> None:
+            self._keep(f"its body cannot be decoded: {error}", message)
+            decode_error(message, error)
+
+        consumer.create_task_handler = create_guarded
+        consumer.on_decode_error = keep_undecodable
+
+    def start(self, consumer: Any) -> None:
+        """Hear of what Celery itself refuses."""
+        task_rejected.connect(self._on_rejected)
+        task_unknown.connect(self._on_unknown)
+
+    def _on_rejected(self, message: Any = None, exc: Any = None, **_: Any) -> None:
+        self._keep(f"it is no task: {exc}" if exc else "it is no task", message)
+
+    def _on_unknown(self, message: Any = None, name: str = "", **_: Any) -> None:
+        self._keep(f"no task {name!r} is known here", message)
+
+    def _keep(self, reason: str, message: Any) -> None:
+        kept = {"headers": message.headers, "body": message.body}
+        type(self).put_aside(reason, repr(kept))
+
+
+def _check_time_limits(headers: Any) -> None:
+    """Raise what Celery would raise too late: holding the pool's slot, which it does not give back."""
+    limits = headers.get("timelimit") if isinstance(headers, dict) else None
+    if limits and not (isinstance(limits, list | tuple) and len(limits) == 2):
+        raise ValueError(f"expected two time limits, found {limits!r}")
