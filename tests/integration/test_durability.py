@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from acceptance.arena import APP
-from milepost.tasks.runs import open_runs
-from milepost.tasks.settings import TaskSettings
+from milepost.tasks import Milepost
 from milepost.worker.durability import weaknesses
 from support.processes import TESTS, Worker
 from support.redis_server import RedisServer
@@ -40,14 +40,19 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     indirect=["server"],
 )
 def test_weaknesses(server: RedisServer, says: list[str]) -> None:
-    runs = open_runs(server.url, TaskSettings())
-    try:
-        found = weaknesses(runs)
-    finally:
-        runs.close()
+    with closing(Milepost(server.url)) as app:
+        found = weaknesses(app)
 
     assert len(found) == len(says)
     assert all(text in sentence for text, sentence in zip(says, found, strict=True))
+
+
+@pytest.mark.parametrize("server", [EVICTS], indirect=True)
+def test_a_weak_checkpoint_store_is_named_too(server: RedisServer, redis_url: str) -> None:
+    with closing(Milepost(redis_url, checkpoints=server.url)) as app:
+        [found] = weaknesses(app)
+
+    assert found.startswith(f"{server.url} can lose runs: its eviction policy")
 
 
 @pytest.mark.parametrize("server", [(*EVICTS, *FORGETS)], indirect=True)
@@ -56,8 +61,8 @@ def test_a_worker_warns_and_a_strict_one_refuses(server: RedisServer, tmp_path: 
     env["TEST_ANTIDOTE"] = str(tmp_path / "antidote")
     with Worker(APP, tmp_path, env) as worker:
         worker.wait_ready()
-        worker.wait_for_log("Its eviction policy is allkeys-lru")
-        worker.wait_for_log("It keeps no append-only file")
+        worker.wait_for_log("its eviction policy is allkeys-lru")
+        worker.wait_for_log("it keeps no append-only file")
 
     refused = subprocess.run(
         [sys.executable, "-m", "milepost.control.cli", "worker", "-A", APP, "--strict"],
@@ -68,5 +73,5 @@ def test_a_worker_warns_and_a_strict_one_refuses(server: RedisServer, tmp_path: 
         timeout=60,
     )
     assert refused.returncode == 2
-    assert "can lose runs. Its eviction policy is allkeys-lru" in refused.stderr
+    assert "can lose runs: its eviction policy is allkeys-lru" in refused.stderr
     assert "Traceback" not in refused.stderr

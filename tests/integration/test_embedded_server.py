@@ -13,6 +13,7 @@ import psutil
 import pytest
 import redis
 
+from milepost.checkpointing import Unavailable
 from milepost.worker import EmbeddedServer
 from support.waiting import eventually
 
@@ -61,6 +62,24 @@ def test_killed_and_started_again_it_has_its_data(server: EmbeddedServer) -> Non
     with client(server) as one:
         assert one.get("key") == b"value"
         assert one.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_a_server_that_hangs_gets_no_twin(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers would append to one file, and each would know half of the truth."""
+    monkeypatch.setattr("milepost.worker.embedded._START_SECONDS", 0.1)
+    server.ensure()
+    assert server.pid is not None
+    process = psutil.Process(server.pid)
+    process.suspend()
+    try:
+        with pytest.raises(Unavailable, match="is there but does not answer"):
+            EmbeddedServer(server.home).ensure()
+    finally:
+        process.resume()
+    eventually(lambda: server.is_up)
+    assert server.pid == process.pid
 
 
 def test_only_its_user_gets_in(server: EmbeddedServer) -> None:

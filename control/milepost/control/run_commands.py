@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from milepost.checkpointing import Misconfigured
-from milepost.tasks import Head, Run, RunStatus, UnknownRun
+from milepost.tasks import Conflict, Head, Run, RunStatus, UnknownRun
 from milepost.tasks.duration import seconds
 
 from .display import as_json, checkpoints_table, print_json, print_run, runs_table
@@ -145,14 +145,22 @@ def retry(
         ids += [head.run_id for head in page.items]
         if (cursor := page.cursor) is None:
             break
+    done = []
     for run_id in ids:
-        if not dry_run:
-            app.lifecycle.retry(run_id)
+        try:
+            if not dry_run:
+                app.lifecycle.retry(run_id)
+        except (Conflict, UnknownRun):
+            if not wanted:
+                raise
+            # It has moved on since it was listed.
+            continue
+        done.append(run_id)
     if as_lines:
-        print_json({"retried": 0 if dry_run else len(ids), "found": len(ids), "run_ids": ids})
+        print_json({"retried": 0 if dry_run else len(done), "found": len(ids), "run_ids": done})
     else:
         verb = "would be retried" if dry_run else "retried"
-        click.echo(f"{len(ids)} {'run' if len(ids) == 1 else 'runs'} {verb}")
+        click.echo(f"{len(done)} {'run' if len(done) == 1 else 'runs'} {verb}")
 
 
 @click.command()

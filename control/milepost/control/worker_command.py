@@ -45,9 +45,8 @@ def worker(
     if app_name is None:
         raise Misconfigured("A worker needs an application: -A MODULE or MILEPOST_APP.")
     app = load_app(app_name)
-    found = weaknesses(app.runs)
-    if found and strict:
-        raise Misconfigured(f"{app.runs.location} can lose runs. " + " ".join(found))
+    if strict and (found := weaknesses(app)):
+        raise Misconfigured(" ".join(found))
     arguments = ["-P", pool, "-l", loglevel]
     # Workers of Milepost need no gossip: who holds what stands in the run store.
     arguments += ["--without-gossip", "--without-mingle"]

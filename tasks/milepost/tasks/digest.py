@@ -13,12 +13,15 @@ from pydantic_core import to_jsonable_python
 def input_digest(pipeline: str, state: Any, adapter: TypeAdapter[Any] | None) -> str:
     """Return the same for the same input, in any process and on any day.
 
-    The order of keys and of sets does not count. Of a model only those fields do that were given: what a
-    default or a factory fills in may be another the next time.
+    The order of keys and of sets does not count, and neither do fields of a model that have their
+    default. What a factory fills in where a dict left it out does not count either: it may be another
+    the next time. In a model that the caller made, it was the caller's.
     """
     given = state
     if adapter is not None:
-        given = adapter.dump_python(state, by_alias=False, round_trip=True, exclude_unset=True)
+        given = adapter.dump_python(
+            state, by_alias=False, round_trip=True, exclude_unset=True, exclude_defaults=True
+        )
     text = json.dumps(_canonical(given), sort_keys=True)
     return hashlib.sha256(f"{pipeline}\n{text}".encode()).hexdigest()
 

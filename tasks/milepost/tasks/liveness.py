@@ -10,20 +10,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from milepost.checkpointing import Misconfigured
-
+from .private_folder import private_folder
 from .settings import TaskSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An owner on this host, its process and its process's parent."""
+    """An owner on this host, its process, and the worker's main process, which may be the same."""
 
     owner: str
     pid: int
@@ -36,14 +34,8 @@ def directory(settings: TaskSettings, store_identity: str) -> Path:
     Raises:
         Misconfigured: Somebody else made it, or could write to it.
     """
-    mine = settings.lock_directory / f"milepost-{os.getuid()}"
-    mine.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = mine.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise Misconfigured(
-            f"{mine} must be a folder that belongs to this user and that nobody else can write to. "
-            "Remove it, or set MILEPOST_LOCK_DIRECTORY to a folder of your own."
-        )
+    remedy = "Remove it, or set MILEPOST_LOCK_DIRECTORY to a folder of your own."
+    mine = private_folder(settings.lock_directory / f"milepost-{os.getuid()}", remedy)
     path = mine / store_identity
     path.mkdir(mode=0o700, exist_ok=True)
     return path
@@ -52,12 +44,12 @@ def directory(settings: TaskSettings, store_identity: str) -> Path:
 class OwnerLock:
     """Held from its making until the process ends."""
 
-    def __init__(self, folder: Path, owner: str) -> None:
+    def __init__(self, folder: Path, owner: str, parent: int) -> None:
         self.path = folder / f"{owner}.lock"
         draft = folder / f"{owner}.draft"
         self._file = draft.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        json.dump(asdict(Neighbour(owner, os.getpid(), os.getppid())), self._file)
+        json.dump(asdict(Neighbour(owner, os.getpid(), parent)), self._file)
         self._file.flush()
         # Only a locked file may be seen under the name that others probe.
         draft.rename(self.path)
@@ -101,7 +93,7 @@ def sweep(folder: Path) -> None:
     """Remove the flags of processes that were asked to stop and ended without a farewell."""
     for flag in folder.glob("stopping-*"):
         pid = int(flag.name.partition("-")[2])
-        if not _lives(pid) and not any(pid in (o.pid, o.parent) for o in owners(folder)):
+        if not lives(pid) and not any(pid in (o.pid, o.parent) for o in owners(folder)):
             flag.unlink(missing_ok=True)
 
 
@@ -129,7 +121,8 @@ def _flag(folder: Path, pid: int) -> Path:
     return folder / f"stopping-{pid}"
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is a process of that number, be it the one that was meant or another."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -11,6 +11,8 @@ from pathlib import Path
 from random import Random
 from secrets import token_hex
 
+from billiard import current_process
+
 from milepost.checkpointing import CheckpointError
 
 from . import liveness
@@ -45,7 +47,10 @@ class Owner:
         self._lost: set[str] = set()
         self._acknowledged = time.monotonic()
         self._closed = threading.Event()
-        self._file = liveness.OwnerLock(folder, self.id)
+        # Only pool processes have a parent that looks after them; others have a shell, or a supervisor.
+        pooled = current_process().name != "MainProcess"
+        self._parent = os.getppid() if pooled else os.getpid()
+        self._file = liveness.OwnerLock(folder, self.id, self._parent)
         self._thread = threading.Thread(target=self._beat_on, name="milepost-heart", daemon=True)
         self._thread.start()
 
@@ -83,7 +88,7 @@ class Owner:
     @property
     def stopping(self) -> bool:
         """Whether the worker was told to stop."""
-        return liveness.told_to_stop(self._folder, os.getpid(), os.getppid())
+        return liveness.told_to_stop(self._folder, os.getpid(), self._parent)
 
     def beat(self) -> None:
         """Send one heartbeat now.

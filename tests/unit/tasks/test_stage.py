@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, RootModel, TypeAdapter
 
 from milepost.checkpointing import Misconfigured
 from milepost.tasks import Context, StateInvalid
@@ -75,6 +75,20 @@ def test_a_model_that_was_changed_to_nonsense_is_found() -> None:
 
     with pytest.raises(StateInvalid, match=r"state\.rows"):
         stage_of(_typed).call(broken, None)
+
+
+class Renamed(BaseModel):
+    source: str = Field(alias="src")
+
+
+class Names(RootModel[list[str]]):
+    pass
+
+
+@pytest.mark.parametrize("state", [Renamed(src="a"), Names(["a", "b"])])
+def test_models_with_aliases_or_a_root_are_states(state: BaseModel) -> None:
+    """As instances, which have the names of fields and not their aliases."""
+    assert validated(state, TypeAdapter(type(state)), "given") == state
 
 
 def test_functions_of_another_shape_are_refused() -> None:

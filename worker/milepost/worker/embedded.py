@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from milepost.checkpointing import Misconfigured, Unavailable
+from milepost.tasks.private_folder import private_folder
 
 from .settings import WorkerSettings
 
@@ -73,11 +74,15 @@ class EmbeddedServer:
         if self.is_up:
             return self.url
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.home / "server.lock").open("w") as lock:
+        private_folder(self.socket.parent, "Remove it, or set MILEPOST_HOME to a shorter path.")
+        with (self.home / "server.lock").open("w") as lock, self._life.open("w") as life:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self.is_up:
-                self._start()
+            try:
+                fcntl.flock(life, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._wait("is there but does not answer; a second one would split its data")
+            else:
+                self._start(life.fileno())
         return self.url
 
     def stop(self) -> bool:
@@ -87,17 +92,26 @@ class EmbeddedServer:
             return False
         os.kill(pid, signal.SIGTERM)
         end = time.monotonic() + _START_SECONDS
-        while self.is_up and time.monotonic() < end:
-            time.sleep(0.02)
+        with self._life.open("w") as life:
+            while time.monotonic() < end:
+                try:
+                    fcntl.flock(life, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(0.02)
         return True
 
-    def _start(self) -> None:
-        log = self.home / "server.log"
+    @property
+    def _life(self) -> Path:
+        """The file that the server holds locked as long as it lives, whether or not it answers."""
+        return self.home / "server.life"
+
+    def _start(self, life: int) -> None:
         process = subprocess.Popen(
             [
                 _binary(),
                 *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
-                *("--dir", str(self.home), "--logfile", str(log)),
+                *("--dir", str(self.home), "--logfile", str(self._log)),
                 *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
                 *("--maxmemory-policy", "noeviction"),
             ],
@@ -105,15 +119,29 @@ class EmbeddedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=[life],
         )
-        end = time.monotonic() + _START_SECONDS
-        while not self.is_up:
-            if process.poll() is not None or time.monotonic() > end:
-                tail = log.read_text()[-500:] if log.exists() else "(no log)"
-                raise Unavailable(f"The embedded server in {self.home} did not come up: {tail}")
-            time.sleep(0.02)
+        self._wait("did not come up", process)
         # It is meant to outlive this process; nobody here will wait for it.
         process.returncode = 0
+
+    @property
+    def _log(self) -> Path:
+        return self.home / "server.log"
+
+    def _wait(self, otherwise: str, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            Unavailable: It does not, or *process* has ended; *otherwise* says what that means.
+        """
+        end = time.monotonic() + _START_SECONDS
+        while not self.is_up:
+            ended = process is not None and process.poll() is not None
+            if ended or time.monotonic() > end:
+                tail = self._log.read_text()[-500:] if self._log.exists() else "(no log)"
+                raise Unavailable(f"The embedded server in {self.home} {otherwise}: {tail}")
+            time.sleep(0.02)
 
     def _client(self) -> redis.Redis:
         return redis.Redis(

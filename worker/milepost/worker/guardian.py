@@ -21,14 +21,16 @@ from .durability import weaknesses
 from .settings import WorkerSettings
 
 logger = logging.getLogger("milepost.worker")
+_PARENTS_SECONDS = 1.0
+"""How long the death of a pool process is left to its own worker, which asks five times in that time."""
 
 
 class Guardian(bootsteps.StartStopStep):
     """Looks after this host's processes and everybody's runs as long as the worker lives.
 
     Five times a second it asks whether a process of this host that held claims has died, and frees them
-    at once; once a second it reconciles. On SIGTERM it tells stages to stop and ends the worker when the
-    grace period is over.
+    at once; once a second, from another thread, because stores and brokers may keep it waiting, it
+    reconciles. On SIGTERM it tells stages to stop and ends the worker when the grace period is over.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -37,14 +39,19 @@ class Guardian(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **_: Any) -> None:
         self._settings = WorkerSettings()
-        for weakness in weaknesses(self.app.runs):
-            logger.warning("The store at %s can lose runs. %s", self.app.runs.location, weakness)
+        for weakness in weaknesses(self.app):
+            logger.warning(weakness)
         self._prefork = "prefork" in worker.pool_cls.__module__
         self._stopping = threading.Event()
         self._cold = False
         self._ended = threading.Event()
         self._runtime = self.app.runtime
-        self._thread = threading.Thread(target=self._watch, name="milepost-guardian", daemon=True)
+        self._first_seen: dict[str, float] = {}
+        self._wake = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._watch, name="milepost-guardian", daemon=True),
+            threading.Thread(target=self._look_on, name="milepost-reconciler", daemon=True),
+        ]
         # What is loaded by now stays loaded. Pool processes are forked next, and collecting garbage in
         # all of them would go through it again and again: a tenth of what a short stage costs.
         gc.collect()
@@ -61,7 +68,8 @@ class Guardian(bootsteps.StartStopStep):
             platforms.signals["SIGQUIT"] = self._on_quit
         worker_process_shutdown.connect(self._on_child_leaving)
         self._tend()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def terminate(self, worker: Any) -> None:
         """Leave in haste (SIGQUIT): what is still held is handed back uncounted."""
@@ -74,7 +82,9 @@ class Guardian(bootsteps.StartStopStep):
 
     def _on_shutdown(self, **_: Any) -> None:
         self._ended.set()
-        self._thread.join(timeout=2)
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(timeout=2)
         self.app.close()
         liveness.withdraw_stop(self._runtime.folder)
 
@@ -88,14 +98,14 @@ class Guardian(bootsteps.StartStopStep):
         self.app.close()
 
     def _watch(self) -> None:
-        next_look = 0.0
         stop_at: float | None = None
         while not self._ended.wait(self._settings.neighbour_seconds):
             now = time.monotonic()
-            found = self._tend()
-            if found or now >= next_look:
-                next_look = now + self._settings.reconcile_seconds
-                self._look()
+            try:
+                if self._tend():
+                    self._wake.set()
+            except Exception:
+                logger.exception("Looking after this host's processes failed; it goes on.")
             if self._stopping.is_set() and stop_at is None:
                 stop_at = now + self._settings.grace_seconds
             if self._cold or (stop_at is not None and now >= stop_at):
@@ -105,23 +115,34 @@ class Guardian(bootsteps.StartStopStep):
     def _tend(self) -> bool:
         """Bury the owners of this host that have ended; True if there were any."""
         found = False
-        folder = self._runtime.folder
+        folder, now = self._runtime.folder, time.monotonic()
         for owner in liveness.gone(folder, self._runtime.owner_id):
             seen_by_parent = owner.parent == os.getpid()
             cause: Cause = "child" if seen_by_parent else "owner"
             if liveness.told_to_stop(folder, owner.pid, owner.parent):
                 cause = "leaving"
+            seen = self._first_seen.setdefault(owner.owner, now)
+            if cause == "owner" and liveness.lives(owner.parent) and now < seen + _PARENTS_SECONDS:
+                # Its parent knows better what this death says about the stage.
+                continue
             try:
                 runs = self._runtime.runs.bury(owner.owner, cause)
             except CheckpointError as error:
                 logger.warning("Cannot free what owner %s held: %s", owner.owner, error)
                 continue
             liveness.forget(folder, owner)
+            self._first_seen.pop(owner.owner, None)
             if runs:
                 logger.warning("A process has died (%s); going on with: %s", cause, ", ".join(runs))
                 found = True
         liveness.sweep(folder)
         return found
+
+    def _look_on(self) -> None:
+        while not self._ended.is_set():
+            self._look()
+            self._wake.wait(self._settings.reconcile_seconds)
+            self._wake.clear()
 
     def _look(self) -> None:
         try:

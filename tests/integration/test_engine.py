@@ -1,0 +1,199 @@
+"""The engine, step by step in this process: Redis for runs, and S3 for checkpoints where it matters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery import Celery
+
+from milepost.checkpointing import Unavailable
+from milepost.checkpointing.redis_connection import prefix_of
+from milepost.tasks import Milepost, Retry, Run, RunStatus
+from milepost.tasks.engine import StageFailed
+from support.s3_server import MotoServer, store_url
+
+STAGES = ("a", "b", "c", "d")
+
+
+class Lab:
+    """An app with the stages a, b, c and d, each of which notes that it ran and adds its version."""
+
+    def __init__(self, url: str, checkpoints: str | None = None) -> None:
+        self.app = Milepost(url, checkpoints=checkpoints)
+        self.ran: list[str] = []
+        self.version = 1
+        line = self.app.pipeline("line")
+        for name in STAGES:
+            line.stage(name=name)(self._body(name))
+
+    def _body(self, name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        def body(state: dict[str, Any]) -> dict[str, Any]:
+            self.ran.append(name)
+            return {**state, name: self.version}
+
+        return body
+
+    def step(self, run: Run) -> str:
+        """Execute the step due, as a worker does that got its message."""
+        return step(self.app, run)
+
+    def finish(self, run: Run) -> None:
+        """Execute steps until the run ends."""
+        while not run.status.ended:
+            self.step(run)
+
+
+def step(app: Milepost, run: Run) -> str:
+    head = run.head
+    pipeline = app.pipelines[head.pipeline]
+    return app.runtime.engine.execute(pipeline, pipeline.stages[head.stage], head.step)
+
+
+@pytest.fixture
+def split(redis_url: str, moto_server: MotoServer) -> Iterator[Lab]:
+    lab = Lab(redis_url, store_url(moto_server.endpoint, uuid4().hex))
+    yield lab
+    lab.app.close()
+    lab.app.celery.close()
+
+
+@contextmanager
+def forgotten(url: str, run_id: str) -> Iterator[None]:
+    """Let the run store be, after the block, as it was for this run before it."""
+    key = f"{prefix_of(run_id)}run:{run_id}"
+    with redis.Redis.from_url(url) as client:
+        was = client.dump(key)
+        yield
+        client.delete(key)
+        if was is not None:
+            client.restore(key, 0, was)
+
+
+def test_a_run_store_that_went_back_runs_no_committed_stage_again(
+    split: Lab, redis_url: str
+) -> None:
+    """However far: the log is asked for the commit of each step."""
+    run = split.app.start("line", {"n": 1})
+    split.step(run)
+    with forgotten(redis_url, run.id):
+        split.step(run)
+        split.step(run)
+
+    split.finish(run)
+
+    assert split.ran == [*STAGES]
+    assert run.state == {"n": 1, **dict.fromkeys(STAGES, 1)}
+    assert [found.sequence for found in run.checkpoints()] == [4, 3, 2, 1, 0]
+
+
+def test_a_start_that_died_behind_its_input_is_taken_up(split: Lab, redis_url: str) -> None:
+    with forgotten(redis_url, "taken-up"):
+        split.app.start("line", {"n": 1}, run_id="taken-up")
+
+    run = split.app.start("line", {"n": 1}, run_id="taken-up")
+
+    assert len(run.checkpoints()) == 1
+    split.finish(run)
+    assert split.ran == [*STAGES]
+
+
+@pytest.mark.parametrize("state", [{"n": 1}, {"n": 2}])
+def test_a_new_life_of_a_run_id_takes_nothing_of_an_earlier_one(
+    split: Lab, redis_url: str, state: dict[str, int]
+) -> None:
+    """The head of the first was forgotten after its time; its log is kept elsewhere, by other rules."""
+    with forgotten(redis_url, "twice"):
+        split.finish(split.app.start("line", {"n": 1}, run_id="twice"))
+    split.version = 2
+
+    run = split.app.start("line", state, run_id="twice")
+    split.finish(run)
+
+    assert split.ran == [*STAGES, *STAGES]
+    assert run.state == {**state, **dict.fromkeys(STAGES, 2)}
+
+
+def test_a_run_without_its_checkpoint_can_be_cancelled(split: Lab) -> None:
+    run = split.app.start("line", {"n": 1})
+    split.app.checkpoints.delete_run(run.id)
+
+    run.cancel()
+
+    assert run.status is RunStatus.CANCELLED
+
+
+def test_a_run_that_cannot_be_looked_after_keeps_no_other_from_it(redis_url: str) -> None:
+    lab = Lab(redis_url)
+    with closing(lab.app), redis.Redis.from_url(redis_url) as client:
+        # In one shard they are looked at in the order of their due times.
+        ids = sorted((f"r{number}" for number in range(40)), key=prefix_of)[:2]
+        assert prefix_of(ids[0]) == prefix_of(ids[1])
+        odd, other = (lab.app.start("line", {}, run_id=name, delay="1h") for name in ids)
+        lab.app.runs.intend(odd.id, "c1")
+        client.hset(f"{prefix_of(odd.id)}run:{odd.id}", "at", "nonsense")
+        client.zadd(f"{prefix_of(odd.id)}due", {odd.id: 1, other.id: 2})
+
+        lab.app.runtime.reconciler.look()
+
+        assert odd.status is RunStatus.CANCELLING
+        assert other.head.published_at > 0
+
+
+def failing(url: str, error: Callable[[], BaseException]) -> tuple[Milepost, Run]:
+    app = Milepost(url)
+
+    @app.pipeline("bad").stage(retry=Retry(attempts=2, backoff="1ms"))
+    async def bad(state: dict[str, Any]) -> dict[str, Any]:
+        raise error()
+
+    return app, app.start("bad", {})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (asyncio.CancelledError, "TaskError", "raised CancelledError"),
+        (lambda: Unavailable("the stage's own store is away"), "Unavailable", "own store"),
+        (SoftTimeLimitExceeded, "StageTimeout", "longer than the worker's soft time limit"),
+        (lambda: KeyError("x"), "KeyError", "x"),
+        (lambda: GeneratorExit("odd"), "TaskError", "raised GeneratorExit"),
+    ],
+)
+def test_whatever_a_stage_raises_is_counted(
+    redis_url: str, error: Callable[[], BaseException], kind: str, says: str
+) -> None:
+    app, run = failing(redis_url, error)
+    with closing(app):
+        while run.status is not RunStatus.FAILED:
+            with suppress(StageFailed):
+                step(app, run)
+            app.runs.look()
+        assert run.head.failures == 2
+        assert run.head.failure is not None
+        assert run.head.failure["type"] == kind
+        assert says in run.head.failure["message"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"task_serializer": "pickle"}, {"task_compression": "gzip"}], ids=str
+)
+def test_an_app_of_another_taste_publishes_stages_as_json(
+    redis_url: str, settings: dict[str, str]
+) -> None:
+    celery = Celery("taste", broker=redis_url, set_as_current=False)
+    celery.conf.update(accept_content=["json", "pickle"], task_default_queue="taste", **settings)
+    app = Milepost(celery)
+    app.pipeline("one").stage(name="go")(lambda state: state)
+    with closing(app), closing(celery):
+        run = app.start("one", {})
+        with celery.connection_for_read() as connection:
+            message = connection.SimpleQueue("taste").get(timeout=5)
+        assert message.content_type == "application/json"
+        assert message.decode()[1] == {"run_id": run.id, "sequence": 0}
