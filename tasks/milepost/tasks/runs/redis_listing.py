@@ -1,4 +1,4 @@
-"""Listing runs from Redis, youngest first: one round trip for the index, one for the heads."""
+"""Listing runs from Redis, youngest first: by the narrowest index, and what that does not tell by heads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from milepost.checkpointing.redis_connection import ALL_PREFIXES, prefix_of
 
 from ..head import Head, RunStatus
 
+_LARGEST_BATCH = 2_000
+
 
 def find(
     client: redis.Redis,
@@ -26,8 +28,10 @@ def find(
     """Answer `RunStore.find`; the cursor is the last run's time of creation and id."""
     found: list[Head] = []
     oldest = since_ms * 1000 if since_ms is not None else 0
+    indexes = _narrowest(client, status, pipeline, tag)
+    batch = limit + 1
     while True:
-        names = _names(client, status, pipeline, tag, oldest, cursor, limit + 1)
+        names = _names(client, indexes, oldest, cursor, batch)
         for head in _heads(client, [run for _, run in names]):
             matches = (
                 (status is None or head.status is status)
@@ -36,25 +40,40 @@ def find(
             )
             if matches:
                 found.append(head)
-        if len(names) <= limit or len(found) > limit:
+        if len(names) < batch or len(found) > limit:
             break
         cursor = _cursor(*names[-1])
+        # What the index shows is mostly not wanted.
+        batch = min(_LARGEST_BATCH, batch * 2)
     page = tuple(found[:limit])
     more = len(found) > limit
     return Page(page, _cursor(page[-1].created_at, page[-1].run_id) if more else None)
 
 
+def _narrowest(
+    client: redis.Redis, status: RunStatus | None, pipeline: str | None, tag: str | None
+) -> list[str]:
+    """Return the indexes to read: of the conditions given, that which fewest runs meet."""
+    given = {"status": status, "pipeline": pipeline, "tag": tag}
+    indexes = [f"{name}:{value}" for name, value in given.items() if value is not None]
+    if not indexes:
+        return [f"status:{each}" for each in RunStatus]
+    if len(indexes) == 1:
+        return indexes
+    with client.pipeline(transaction=False) as pipe:
+        for index in indexes:
+            for prefix in ALL_PREFIXES:
+                pipe.zcard(prefix + index)
+        counts = pipe.execute()
+    width = len(ALL_PREFIXES)
+    sizes = [sum(counts[at : at + width]) for at in range(0, len(counts), width)]
+    return [min(zip(sizes, indexes, strict=True))[1]]
+
+
 def _names(
-    client: redis.Redis,
-    status: RunStatus | None,
-    pipeline: str | None,
-    tag: str | None,
-    oldest: int,
-    cursor: str | None,
-    limit: int,
+    client: redis.Redis, indexes: list[str], oldest: int, cursor: str | None, limit: int
 ) -> list[tuple[int, str]]:
-    """Return (time of creation, run id) from the narrowest index, youngest first."""
-    indexes = [f"tag:{tag}"] if tag is not None else _status_indexes(status, pipeline)
+    """Return (time of creation, run id) from the indexes, youngest first."""
     below, after = _position(cursor)
     # In one transaction: a run on its way from one status to the next is then in exactly one index.
     with client.pipeline() as pipe:
@@ -69,12 +88,6 @@ def _names(
     rows = [[(int(score), name.decode()) for name, score in reply] for reply in replies]
     ordered = merge(*rows, reverse=True)
     return [*islice((row for row in ordered if after is None or row < after), limit)]
-
-
-def _status_indexes(status: RunStatus | None, pipeline: str | None) -> list[str]:
-    statuses = [status] if status is not None else [*RunStatus]
-    suffix = f":{pipeline}" if pipeline is not None else ""
-    return [f"status:{each}{suffix}" for each in statuses]
 
 
 def _heads(client: redis.Redis, run_ids: list[str]) -> list[Head]:

@@ -18,24 +18,19 @@ local function set(run, ...)
   redis.call('HSET', key(run), 'updated_at', NOW, ...)
 end
 
--- Listings: one sorted set a status, and one a status and pipeline, by time of creation.
-local function index(run, from, to, pipeline, created)
+-- Listings: one sorted set a status, one a pipeline and one a tag, by time of creation.
+local function index(run, from, to, created)
   if from == to then
     return
-  end
-  if from then
+  elseif from then
     redis.call('ZREM', P .. 'status:' .. from, run)
-    redis.call('ZREM', P .. 'status:' .. from .. ':' .. pipeline, run)
   end
-  if to then
-    redis.call('ZADD', P .. 'status:' .. to, created, run)
-    redis.call('ZADD', P .. 'status:' .. to .. ':' .. pipeline, created, run)
-  end
+  redis.call('ZADD', P .. 'status:' .. to, created, run)
 end
 
 local function become(run, status, ...)
-  local was, pipeline, created = unpack(get(run, 'status', 'pipeline', 'created_at'))
-  index(run, was, status, pipeline, created)
+  local was, created = unpack(get(run, 'status', 'created_at'))
+  index(run, was, status, created)
   set(run, 'status', status, ...)
 end
 
@@ -189,8 +184,9 @@ end
 
 -- Remove the head, what points to it, and its log in this Redis.
 local function forget(run)
-  local status, tags, pipeline, created = unpack(get(run, 'status', 'tags', 'pipeline', 'created_at'))
-  index(run, status, false, pipeline, created)
+  local status, tags, pipeline = unpack(get(run, 'status', 'tags', 'pipeline'))
+  redis.call('ZREM', P .. 'status:' .. status, run)
+  redis.call('ZREM', P .. 'pipeline:' .. pipeline, run)
   for _, tag in ipairs(cjson.decode(tags)) do
     redis.call('ZREM', P .. 'tag:' .. tag, run)
   end

@@ -4,8 +4,8 @@
 -- ARGV: P, run, token, nonce, checkpoint id, path, sequence, timeline, status, ttl,
 --       push key, payload, look, header, body, then field, value, ... of the stage next due
 local run = ARGV[2]
-local commit, token, nonce, owner, trial, worker, pause, was, pipeline, created, done = unpack(get(run,
-  'checkpoint_id', 'token', 'nonce', 'owner', 'trial', 'worker', 'pause', 'status', 'pipeline', 'created_at',
+local commit, token, nonce, owner, trial, worker, pause, was, created, done = unpack(get(run,
+  'checkpoint_id', 'token', 'nonce', 'owner', 'trial', 'worker', 'pause', 'status', 'created_at',
   'stages_done'))
 if commit == ARGV[5] then
   return 'advanced'
@@ -26,7 +26,7 @@ elseif status == 'queued' then
 else
   finished = NOW
 end
-index(run, was, status, pipeline, created)
+index(run, was, status, created)
 set(run, 'status', status, 'owner', '', 'nonce', '', 'checkpoint_id', ARGV[5], 'at', ARGV[6], 'sequence',
   ARGV[7], 'timeline', ARGV[8], 'stages_done', done + 1, 'attempt', 0, 'failures', 0, 'crashes', 0,
   'suspicions', 0, 'trial', 0, 'error', '', 'published_at', published, 'finished_at', finished,

@@ -2,9 +2,9 @@
 -- KEYS: head, log headers, log bodies
 -- ARGV: P, max crashes, run, timeline, lane, sequence, stage, owner, nonce, ordinal, lapse, look, worker
 local run, owner, nonce = ARGV[3], ARGV[8], ARGV[9]
-local status, timeline, lane, sequence, stage, held, trial, at, pipeline, created, queue, priority,
+local status, timeline, lane, sequence, stage, held, trial, at, created, queue, priority,
   published, limit, token, attempt = unpack(get(run, 'status', 'timeline', 'lane', 'sequence', 'stage',
-  'nonce', 'trial', 'at', 'pipeline', 'created_at', 'queue', 'priority', 'published_at',
+  'nonce', 'trial', 'at', 'created_at', 'queue', 'priority', 'published_at',
   'time_limit_ms', 'token', 'attempt'))
 
 local function claimed()
@@ -56,7 +56,7 @@ if deadline > 0 and deadline < look then
 end
 redis.call('HSET', P .. 'claims:' .. owner, nonce, ARGV[10] .. ' ' .. run)
 redis.call('ZADD', P .. 'owners', 'GT', NOW + ARGV[11], owner)
-index(run, status, 'running', pipeline, created)
+index(run, status, 'running', created)
 set(run, 'status', 'running', 'owner', owner, 'nonce', nonce, 'worker', ARGV[13], 'token', token + 1,
   'attempt', attempt + 1, 'claimed_at', NOW, 'deadline', deadline)
 due(run, look)

@@ -12,8 +12,10 @@ end
 local time = redis.call('TIME')
 redis.call('HSET', KEYS[1], 'run_id', run, 'digest', digest, 'created_at', time[1] * 1000000 + time[2],
   'tags', ARGV[11], unpack(ARGV, 12))
+local created, pipeline = unpack(get(run, 'created_at', 'pipeline'))
+redis.call('ZADD', P .. 'pipeline:' .. pipeline, created, run)
 for _, tag in ipairs(cjson.decode(ARGV[11])) do
-  redis.call('ZADD', P .. 'tag:' .. tag, redis.call('HGET', KEYS[1], 'created_at'), run)
+  redis.call('ZADD', P .. 'tag:' .. tag, created, run)
 end
 if delay > 0 then
   become(run, 'scheduled', 'published_at', 0)
