@@ -104,10 +104,11 @@ def milepost_command(processes: int = 2) -> list[str]:
     return [milepost, "worker", "-A", _APP, "-c", str(processes)]
 
 
-def celery_command(processes: int = 2) -> list[str]:
-    """Return a prefork worker with Celery's defaults."""
+def celery_command(processes: int = 2, *, hiredis: bool = False) -> list[str]:
+    """Return a prefork worker with Celery's defaults, with or without redis-py's parser in C."""
     name = f"bench-{time.monotonic_ns()}@%h"
+    module = "celery" if hiredis else "benchmarks.apps.plain_celery"
     return [
-        *(sys.executable, "-m", "celery", "-A", _APP, "worker"),
+        *(sys.executable, "-m", module, "-A", _APP, "worker"),
         *("-P", "prefork", "-c", str(processes), "-n", name, "-l", "warning"),
     ]
