@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import redis
 from celery.signals import worker_ready
+
+from milepost.checkpointing.closing import Closing
 
 DATABASE = 15
 _probes: dict[int, Probe] = {}
 
 
-class Probe:
+class Probe(Closing):
     """Lists of moments, by the wall clock that all processes of this host share."""
 
     def __init__(self, url: str) -> None:
@@ -49,15 +50,8 @@ class Probe:
         """Forget all notes."""
         self.client.flushdb()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give back the connection."""
         self.client.close()
 
 

@@ -2,17 +2,15 @@
 
 from milepost.tasks import Context, Milepost, Retry
 
-from . import audit, bands, chart, cleaning, findings, joining, page, ranking, sources, validation
+from . import audit, chart, cleaning, findings, joining, page, sources, summary, validation
 from .artifacts import Artifacts
-from .delays import Delays, rounded
+from .delays import Delays
 from .state import (
-    Aggregated,
     Cleaned,
     Flights,
     Joined,
     Loaded,
     Plotted,
-    Ranked,
     Reported,
     finished,
 )
@@ -103,23 +101,12 @@ def aggregate(state: Flights) -> Flights:
         artifacts.read_table("joined-flown", written),
         artifacts.read_table("joined-dropped", written),
     )
-    aggregated = Aggregated(
-        overall=delays.overall(),
-        carriers=delays.carriers(),
-        origins=delays.origins(),
-        months=delays.months(),
-        weekdays=delays.weekdays(),
-        hours=delays.hours(),
-        rain=delays.by_band(bands.RAIN),
-        visibility=delays.by_band(bands.VISIBILITY),
-        wind=delays.by_band(bands.WIND),
-        ages=delays.by_band(bands.AGE),
-        files=[
-            artifacts.write_table("daily", delays.daily()),
-            artifacts.write_table("hourly", delays.hourly()),
-        ],
-    )
-    return state.model_copy(update={"aggregated": aggregated})
+    tables = [
+        artifacts.write_table("daily", delays.daily()),
+        artifacts.write_table("hourly", delays.hourly()),
+    ]
+    figures = summary.aggregated(delays, tables)
+    return state.model_copy(update={"aggregated": figures})
 
 
 @flights.stage
@@ -128,20 +115,7 @@ def rank(state: Flights) -> Flights:
     artifacts = Artifacts(state.name)
     flown = artifacts.read_table("joined-flown", finished(state.joined).files)
     daily = artifacts.read_table("daily", finished(state.aggregated).files)
-    fit = ranking.fit(flown)
-    routes = ranking.routes(flown)
-    ranked = Ranked(
-        routes=routes.count,
-        explained=rounded(100 * fit.explained),
-        carriers=ranking.carriers(flown, fit),
-        ages=ranking.banded(flown, fit, "age", bands.AGE),
-        visibility=ranking.banded(flown, fit, "visibility", bands.VISIBILITY),
-        worst_routes=routes.worst,
-        best_routes=routes.best,
-        worst_days=ranking.worst_days(daily),
-        longest=ranking.longest(flown),
-    )
-    return state.model_copy(update={"ranked": ranked})
+    return state.model_copy(update={"ranked": summary.ranked(flown, daily)})
 
 
 @flights.stage(retry=disk, timeout="2m")

@@ -10,16 +10,16 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from .ports import free_port
 from .requirement import missing
+from .server import Server
 
 _START_SECONDS = 60
 
 
-class RabbitServer:
+class RabbitServer(Server):
     """RabbitMQ on free loopback ports, its name server included, with a folder of its own."""
 
     def __init__(self) -> None:
@@ -37,7 +37,8 @@ class RabbitServer:
         """The URL of the default virtual host."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Start, and return when it greets."""
         folder = str(self._folder)
         environment = {
             **os.environ,
@@ -69,15 +70,12 @@ class RabbitServer:
             time.sleep(0.1)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+    def close(self) -> None:
+        """End it at once, with what it started, and remove its data."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
         _end_daemons(self._folder)
         shutil.rmtree(self._folder, ignore_errors=True)
 

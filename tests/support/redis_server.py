@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import redis
@@ -16,9 +15,10 @@ from redis.retry import Retry
 
 from .ports import free_port
 from .requirement import need_program
+from .server import Server
 
 
-class RedisServer:
+class RedisServer(Server):
     """`redis-server` or `valkey-server` on a free loopback port with a folder of its own."""
 
     def __init__(self, *options: str) -> None:
@@ -104,18 +104,3 @@ class RedisServer:
                         log = (self.folder / "server.log").read_text(errors="replace")
                         raise RuntimeError(f"redis-server did not start:\n{log}") from None
                 time.sleep(0.02)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

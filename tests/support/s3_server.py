@@ -8,7 +8,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -19,6 +18,7 @@ from moto.server import ThreadedMotoServer
 
 from .ports import free_ports
 from .requirement import need_program
+from .server import Server
 
 BUCKET = "milepost-tests"
 _KEY, _SECRET = "test-access-key", "test-secret-key"
@@ -60,7 +60,7 @@ def s3_client(endpoint: str) -> Any:
     )
 
 
-class SeaweedServer:
+class SeaweedServer(Server):
     """All of SeaweedFS in one process, in a folder of its own."""
 
     def __init__(self) -> None:
@@ -133,23 +133,8 @@ class SeaweedServer:
         finally:
             client.close()
 
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class MotoServer:
+class MotoServer(Server):
     """moto's S3 in a thread of this process."""
 
     def __init__(self) -> None:
@@ -161,7 +146,8 @@ class MotoServer:
         host, port = self._server.get_host_and_port()
         return f"http://{host}:{port}"
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Start, with a bucket."""
         self._server.start()
         client = s3_client(self.endpoint)
         try:
@@ -170,12 +156,8 @@ class MotoServer:
             client.close()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the server; its data was in memory."""
         self._server.stop()
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import chain, islice
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pydantic import TypeAdapter
 
+from .closing import Closing
 from .errors import AlreadyExists, Corrupt, Expired, NotFound
 from .ids import valid_name
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record, Status
@@ -19,7 +19,7 @@ from .settings import CheckpointSettings
 from .stores import CheckpointStore, Entry, open_store
 
 
-class CheckpointManager:
+class CheckpointManager(Closing):
     """Creates, restores and removes the checkpoints of runs in one store.
 
     What it creates stands beside the commits of Milepost's engine and is never taken for one; what
@@ -176,17 +176,6 @@ class CheckpointManager:
     def close(self) -> None:
         """Close the store."""
         self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _mark(self, run_id: str, status: Status, error: str | None = None) -> Checkpoint:
         last = self.restore(run_id)

@@ -13,10 +13,10 @@ from examples.flights import (
     joining,
     sources,
     state,
+    summary,
     validation,
 )
 from examples.flights.delays import Delays
-from support.flights import aggregate, rank
 
 Row = dict[str, str]
 Tables = dict[str, pd.DataFrame]
@@ -58,12 +58,12 @@ def delays(joined: Joined) -> Delays:
 
 @pytest.fixture(scope="module")
 def aggregated(delays: Delays) -> state.Aggregated:
-    return aggregate(delays)
+    return summary.aggregated(delays, [])
 
 
 @pytest.fixture(scope="module")
 def ranked(joined: Joined, delays: Delays) -> state.Ranked:
-    return rank(joined[0], delays.daily())
+    return summary.ranked(joined[0], delays.daily())
 
 
 @pytest.fixture(scope="module")

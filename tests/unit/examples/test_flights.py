@@ -14,10 +14,11 @@ from examples.flights import (
     ranking,
     sources,
     state,
+    summary,
     validation,
 )
 from examples.flights.delays import Delays
-from support.flights import aggregate, broken, rank
+from support.flights import broken
 
 Row = dict[str, str]
 Tables = dict[str, pd.DataFrame]
@@ -178,8 +179,8 @@ def test_figures_worked_out_twice_are_identical(
     joined: Joined, delays: Delays, aggregated: state.Aggregated, ranked: state.Ranked
 ) -> None:
     again = Delays(*joined)
-    assert aggregate(again).model_dump_json() == aggregated.model_dump_json()
-    assert rank(joined[0], again.daily()).model_dump_json() == ranked.model_dump_json()
+    assert summary.aggregated(again, []).model_dump_json() == aggregated.model_dump_json()
+    assert summary.ranked(joined[0], again.daily()).model_dump_json() == ranked.model_dump_json()
 
 
 def test_the_state_survives_json_and_stays_small(finished: state.Flights) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
+from ..closing import Closing
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
 
@@ -21,7 +20,7 @@ class Entry:
     body_bytes: int
 
 
-class CheckpointStore(ABC):
+class CheckpointStore(Closing, ABC):
     """An append-only log of records for each run.
 
     Every method may be called again after its reply was lost and comes to the same result. Calls
@@ -93,18 +92,3 @@ class CheckpointStore(ABC):
         is the store's affair. A run without records stays without, and one that loses its last
         record loses its expiry.
         """
-
-    def close(self) -> None:
-        """Give back connections. Closing twice is harmless."""
-        return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
