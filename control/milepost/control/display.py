@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -65,17 +66,18 @@ def failure_line(head: Head) -> str:
 
 def runs_table(heads: Iterable[Head]) -> Table:
     """Return a table of runs."""
-    table = Table("run", "pipeline", "status", "stage", "done", "tries", "started", "error")
-    for head in heads:
+    shown = [*heads]
+    errors = ["error"] if any(head.error for head in shown) else []
+    table = _table("status", "done", "pipeline", "stage", "started", *errors)
+    for head in shown:
         table.add_row(
             escape(head.run_id),
-            escape(head.pipeline),
             coloured(head.status),
-            escape(head.stage),
             f"{head.stages_done}/{head.stages_total}",
-            str(head.attempt),
+            escape(head.pipeline),
+            escape(head.stage),
             ago(head.created),
-            escape(failure_line(head)[:60]),
+            *(escape(failure_line(head)[:60]) for _ in errors),
         )
     return table
 
@@ -105,22 +107,27 @@ def print_run(console: Console, head: Head) -> None:
 
 def checkpoints_table(history: Iterable[CheckpointMetadata]) -> Table:
     """Return a table of a run's checkpoints."""
-    table = Table(
-        "sequence", "timeline", "stage", "status", "try", "token", "worker", "seconds", "id"
-    )
+    table = _table("place", "stage", "status", "try", "seconds", "worker", first="checkpoint")
     for metadata in history:
         took = ""
         if metadata.started_at is not None:
             took = f"{(metadata.created_at - metadata.started_at).total_seconds():.2f}"
         table.add_row(
-            str(metadata.sequence),
-            str(metadata.timeline),
-            escape(metadata.stage or "(input)" if metadata.status != "cancelled" else "-"),
+            metadata.checkpoint_id,
+            f"{metadata.timeline}.{metadata.sequence}",
+            escape(metadata.stage or "(input)"),
             metadata.status,
             str(metadata.attempt) if metadata.stage else "",
-            str(metadata.token),
-            escape(metadata.worker or ""),
             took,
-            metadata.checkpoint_id[:12],
+            escape(metadata.worker or ""),
         )
+    return table
+
+
+def _table(*columns: str, first: str = "run") -> Table:
+    """Return a table whose first column is an id: there to be copied, whatever else has to give way."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True, min_width=32)
+    for name in columns:
+        table.add_column(name)
     return table

@@ -26,7 +26,8 @@ def server(action: str, as_lines: bool) -> None:
     if as_lines:
         print_json({"up": pid is not None, "pid": pid, "url": embedded.url})
     else:
-        click.echo(f"up, pid {pid}: {embedded.url}" if pid else f"not running: {embedded.home}")
+        down = f"not running; its data is in {embedded.home}"
+        click.echo(f"up, pid {pid}: {embedded.url}" if pid else down)
     if action == "status" and pid is None:
         raise SystemExit(1)
 

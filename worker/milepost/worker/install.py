@@ -7,6 +7,7 @@ from typing import Any
 
 from celery.exceptions import InvalidTaskError
 from celery.signals import task_internal_error
+from kombu.transport import TRANSPORT_ALIASES
 
 from milepost.checkpointing import CheckpointError, Misconfigured
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
@@ -57,10 +58,10 @@ def install(app: Milepost, worker: Any) -> None:
     url = str(conf.broker_read_url)
     if not conf.broker_transport and url.split("://")[0] in REDIS_SCHEMES:
         # A "+" in the scheme would name the transport, and win over the one that is set.
+        TRANSPORT_ALIASES.update(transport.ALIASES)
         by_socket = url.startswith("redis+")
-        kind = transport.SocketTransport if by_socket else transport.Transport
         conf.update(
-            broker_transport=f"{kind.__module__}:{kind.__name__}",
+            broker_transport="milepost-socket" if by_socket else "milepost",
             broker_read_url=url.removeprefix("redis+"),
         )
     app.celery.steps["worker"].add(type("Guardian", (Guardian,), {"app": app}))

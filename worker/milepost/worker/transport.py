@@ -65,6 +65,13 @@ class SocketTransport(Transport):
     can_parse_url = True
 
 
+ALIASES = {
+    "milepost": f"{__name__}:{Transport.__name__}",
+    "milepost-socket": f"{__name__}:{SocketTransport.__name__}",
+}
+"""The names under which kombu is to find them."""
+
+
 def put_aside(client: Any, reason: str, raw: str) -> None:
     """Hand a value to whoever keeps such values."""
     keep: PutAside | None = client.transport_options.get(OPTION)
