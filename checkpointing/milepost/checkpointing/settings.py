@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .environment import Environment
 
 
-class CheckpointSettings(BaseSettings):
+class CheckpointSettings(Environment):
     """How checkpoints are written and how long their stores are waited for."""
-
-    model_config = SettingsConfigDict(env_prefix="MILEPOST_", frozen=True, extra="ignore")
 
     max_record_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     """The largest body written or read, inflated. Redis holds a value of up to 512 MiB in one

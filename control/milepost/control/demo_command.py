@@ -102,7 +102,7 @@ class _Worker:
         command = [sys.executable, "-m", "milepost.control.cli", "worker", "-A", app_name]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "-c", "1", "-n", f"demo{number}@%h"],
+                [*command, "-c", "1", "-n", f"demo{number}@%h", "-l", "INFO"],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

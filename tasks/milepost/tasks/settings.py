@@ -6,15 +6,12 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from pydantic import Field
-from pydantic_settings import SettingsConfigDict
 
 from milepost.checkpointing import CheckpointSettings
 
 
 class TaskSettings(CheckpointSettings):
     """Where runs are kept and how their liveness is judged."""
-
-    model_config = SettingsConfigDict(env_prefix="MILEPOST_", frozen=True, extra="ignore")
 
     url: str | None = None
     """Broker and run store of ``Milepost()``; without it the embedded server is used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from milepost.checkpointing import CheckpointSettings
+from milepost.checkpointing import CheckpointSettings, Misconfigured
 
 
 def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,10 +32,17 @@ def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_cannot_work_is_refused(name: str, value: object) -> None:
-    with pytest.raises(ValidationError, match=name):
+    with pytest.raises(Misconfigured, match=f"^MILEPOST_{name.upper()} is "):
         CheckpointSettings.model_validate({name: value})
 
 
 def test_they_do_not_change_later() -> None:
     with pytest.raises(ValidationError):
         CheckpointSettings().store_retries = 9  # type: ignore[misc]
+
+
+def test_a_variable_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILEPOST_STORE_RETRIES", "many")
+
+    with pytest.raises(Misconfigured, match=r"^MILEPOST_STORE_RETRIES is 'many': .* valid integer"):
+        CheckpointSettings()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from milepost.checkpointing.environment import Environment
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(Environment):
     """How a worker looks after runs, and how it stops."""
-
-    model_config = SettingsConfigDict(env_prefix="MILEPOST_", frozen=True, extra="ignore")
 
     reconcile_seconds: float = Field(default=1.0, gt=0)
     """How often each worker looks for runs that should be moving."""
