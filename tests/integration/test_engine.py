@@ -15,6 +15,7 @@ from celery import Celery
 
 from milepost.checkpointing import Unavailable
 from milepost.checkpointing.redis_connection import prefix_of
+from milepost.checkpointing.stores.redis import LogKeys
 from milepost.tasks import Milepost, Retry, Run, RunStatus
 from milepost.tasks.engine import StageFailed
 from support.s3_server import MotoServer, store_url
@@ -144,6 +145,29 @@ def test_a_run_that_cannot_be_looked_after_keeps_no_other_from_it(redis_url: str
 
         assert odd.status is RunStatus.CANCELLING
         assert other.head.published_at > 0
+
+
+def test_a_damaged_checkpoint_is_never_a_wrong_state(redis_url: str) -> None:
+    """The run is set aside; repaired and retried, it goes on where it was."""
+    lab = Lab(redis_url)
+    with closing(lab.app), redis.Redis.from_url(redis_url) as client:
+        run = lab.app.start("line", {"n": 1})
+        lab.step(run)
+        bodies, place = LogKeys.of(run.id).bodies, run.head.at
+        whole = client.hget(bodies, place)
+        assert isinstance(whole, bytes)
+        client.hset(bodies, place, whole.replace(b'"n":1', b'"n":2'))
+
+        with pytest.raises(StageFailed):
+            lab.step(run)
+
+        assert (run.status, lab.ran) == (RunStatus.FAILED, ["a"])
+        assert run.head.failure is not None
+        assert run.head.failure["type"] == "Corrupt"
+        client.hset(bodies, place, whole)
+        run.retry()
+        lab.finish(run)
+        assert run.state == {"n": 1, **dict.fromkeys(STAGES, 1)}
 
 
 def failing(url: str, error: Callable[[], BaseException]) -> tuple[Milepost, Run]:
