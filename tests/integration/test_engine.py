@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +18,8 @@ from milepost.checkpointing.redis_connection import prefix_of
 from milepost.checkpointing.stores.redis import LogKeys
 from milepost.tasks import Milepost, Retry, Run, RunStatus
 from milepost.tasks.engine import StageFailed
-from support.s3_server import MotoServer, store_url
+from support.s3_server import MotoServer, s3_client, store_url
+from support.waiting import eventually
 
 STAGES = ("a", "b", "c", "d")
 
@@ -47,8 +48,11 @@ class Lab:
 
     def finish(self, run: Run) -> None:
         """Execute steps until the run ends."""
-        while not run.status.ended:
+        for _ in range(20):
+            if run.status.ended:
+                return
             self.step(run)
+        raise AssertionError(f"the run does not end: {run.head}")
 
 
 def step(app: Milepost, run: Run) -> str:
@@ -121,6 +125,45 @@ def test_a_new_life_of_a_run_id_takes_nothing_of_an_earlier_one(
     assert run.state == {**state, **dict.fromkeys(STAGES, 2)}
 
 
+def test_a_start_that_comes_second_leaves_nothing_behind(
+    split: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It saw no run, and finds that another was made, and moved on, in the meantime."""
+    look = split.app.runs.get
+
+    def too_early(run_id: str) -> None:
+        monkeypatch.setattr(split.app.runs, "get", look)
+        split.step(split.app.start("line", {"n": 1}, run_id="raced"))
+
+    monkeypatch.setattr(split.app.runs, "get", too_early)
+
+    run = split.app.start("line", {"n": 1}, run_id="raced")
+
+    assert [(found.timeline, found.sequence) for found in run.checkpoints()] == [(0, 1), (0, 0)]
+    split.finish(run)
+    assert split.ran == [*STAGES]
+
+
+def test_a_log_that_refuses_is_asked_again_later(redis_url: str, moto_server: MotoServer) -> None:
+    """The stage is not at fault, and neither run at once for ever nor set aside at once."""
+    bucket = uuid4().hex
+    s3 = s3_client(moto_server.endpoint)
+    s3.create_bucket(Bucket=bucket)
+    lab = Lab(redis_url, store_url(moto_server.endpoint, "x", bucket))
+    with closing(lab.app), closing(s3):
+        run = lab.app.start("line", {})
+        for found in s3.list_objects_v2(Bucket=bucket)["Contents"]:
+            s3.delete_object(Bucket=bucket, Key=found["Key"])
+        s3.delete_bucket(Bucket=bucket)
+
+        with pytest.raises(StageFailed):
+            lab.step(run)
+
+        assert run.status is RunStatus.SCHEDULED
+        assert run.head.failure is not None
+        assert run.head.failure["type"] == "Refused"
+
+
 def test_a_run_without_its_checkpoint_can_be_cancelled(split: Lab) -> None:
     run = split.app.start("line", {"n": 1})
     split.app.checkpoints.delete_run(run.id)
@@ -128,6 +171,7 @@ def test_a_run_without_its_checkpoint_can_be_cancelled(split: Lab) -> None:
     run.cancel()
 
     assert run.status is RunStatus.CANCELLED
+    assert run.state is None
 
 
 def test_a_run_that_cannot_be_looked_after_keeps_no_other_from_it(redis_url: str) -> None:
@@ -195,10 +239,11 @@ def test_whatever_a_stage_raises_is_counted(
 ) -> None:
     app, run = failing(redis_url, error)
     with closing(app):
-        while run.status is not RunStatus.FAILED:
-            with suppress(StageFailed):
+        for _ in range(2):
+            with pytest.raises(StageFailed):
                 step(app, run)
-            app.runs.look()
+            eventually(lambda: app.runs.look() and run.status is not RunStatus.SCHEDULED)
+        assert run.status is RunStatus.FAILED
         assert run.head.failures == 2
         assert run.head.failure is not None
         assert run.head.failure["type"] == kind

@@ -6,36 +6,59 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
+from pydantic import BaseModel, RootModel, TypeAdapter
 
 
-def input_digest(pipeline: str, state: Any, adapter: TypeAdapter[Any] | None) -> str:
+def input_digest(pipeline: str, given: Any, state: Any, adapter: TypeAdapter[Any] | None) -> str:
     """Return the same for the same input, in any process and on any day.
 
-    The order of keys and of sets does not count, and neither do fields of a model that have their
-    default. What a factory fills in where a dict left it out does not count either: it may be another
-    the next time. In a model that the caller made, it was the caller's.
+    It is that of the JSON that is written, but the order of keys and of sets does not count. Where a dict
+    became a model, neither does what a factory filled in for a field that the dict left out: it may be
+    another the next time.
+
+    Args:
+        given: What the caller gave.
+        state: What became of it as the type of the first stage's argument; it can be written.
     """
-    given = state
+    written = state
     if adapter is not None:
-        given = adapter.dump_python(
-            state, by_alias=False, round_trip=True, exclude_unset=True, exclude_defaults=True
+        written = _sorted(
+            adapter.dump_python(state, mode="json", by_alias=False, round_trip=True),
+            _as_python(state, adapter),
         )
-    text = json.dumps(_canonical(given), sort_keys=True)
+    if (
+        isinstance(given, dict)
+        and isinstance(state, BaseModel)
+        and not isinstance(state, RootModel)
+    ):
+        for name, field in type(state).model_fields.items():
+            if field.default_factory is not None and name not in state.model_fields_set:
+                written.pop(name, None)
+    text = json.dumps(written, sort_keys=True, default=_plain)
     return hashlib.sha256(f"{pipeline}\n{text}".encode()).hexdigest()
 
 
-def _canonical(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_name(key): _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted(json.dumps(_canonical(item), sort_keys=True) for item in value)
-    plain = to_jsonable_python(value)
-    return _canonical(plain) if isinstance(plain, dict | list) else plain
+def _as_python(state: Any, adapter: TypeAdapter[Any]) -> Any:
+    """Return *state* as plain containers in which sets are still sets; None where that cannot be had."""
+    try:
+        return adapter.dump_python(state, by_alias=False, round_trip=True)
+    except (ValueError, TypeError):
+        return None
 
 
-def _name(key: Any) -> str:
-    return key if isinstance(key, str) else json.dumps(_canonical(key), sort_keys=True)
+def _sorted(written: Any, shown: Any) -> Any:
+    """Return *written* with the lists sorted that are sets in *shown*."""
+    if isinstance(shown, set | frozenset) and isinstance(written, list):
+        return sorted(written, key=lambda item: json.dumps(item, sort_keys=True))
+    if isinstance(written, dict) and isinstance(shown, dict) and len(written) == len(shown):
+        pairs = zip(written.values(), shown.values(), strict=True)
+        return dict(zip(written, (_sorted(*pair) for pair in pairs), strict=True))
+    if isinstance(written, list) and isinstance(shown, list | tuple) and len(written) == len(shown):
+        pairs = zip(written, shown, strict=True)
+        return [_sorted(*pair) for pair in pairs]
+    return written
+
+
+def _plain(value: Any) -> Any:
+    # A state without a type of its own may be, or hold, a model.
+    return value.model_dump(mode="json")

@@ -30,6 +30,7 @@ from .errors import ClaimLost, HandBack, StageTimeout, TaskError
 from .failure import describe
 from .faultpoints import Point
 from .head import Head, Step
+from .retry import Retry
 from .runs import Advance, Bid, Claim, Commit, Refusal
 from .stage import Stage, state_invalid
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 logger = logging.getLogger("milepost")
+_AFTER_REFUSAL = Retry(attempts=10, backoff="5s..5m")
+"""When a stage is tried again whose result a store refused: for half an hour, whatever the stage says."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -143,9 +146,12 @@ class Engine:
         except ClaimLost:
             context.log.warning("Stopped: the claim on stage %s is gone.", stage.name)
             return Advance.FENCED
-        except (Unavailable, Refused):
+        except Unavailable:
             # Nothing of the stage is at fault. The claim is dropped, the heartbeat frees it.
             raise
+        except Refused as error:
+            # Nor here, but a store that says no may say it for long, or for good.
+            return self._fail(claim, stage, error, context, _AFTER_REFUSAL)
         except SystemExit as error:
             # The pool's children are sent SIGTERM on SIGQUIT too, before Celery says that it stops.
             if self._runtime.owner.stopping or terminate_handler_fired():
@@ -292,8 +298,16 @@ class Engine:
             self._runtime.dispatch.publish(after, reach=self._reach)
         return f"advanced to {routed.stage}"
 
-    def _fail(self, claim: Claim, stage: Stage, error: BaseException, context: Context) -> str:
-        delay = stage.options.retry.delay_seconds(claim.head.failures + 1, error)
+    def _fail(
+        self,
+        claim: Claim,
+        stage: Stage,
+        error: BaseException,
+        context: Context,
+        retry: Retry | None = None,
+    ) -> str:
+        retry = retry or stage.options.retry
+        delay = retry.delay_seconds(claim.head.failures + 1, error)
         text = describe(error, stage.name)
         milliseconds = None if delay is None else int(delay * 1000)
         if not self._patiently(self._runs.fail, claim, text, milliseconds):

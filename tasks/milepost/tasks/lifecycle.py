@@ -90,6 +90,9 @@ class Lifecycle:
                 push=push,
                 delay_ms=int(delay_seconds * 1000),
             )
+            if stands is not None and stands.timeline < record.key.timeline:
+                # Another start was faster, and what it began is not on this timeline.
+                self._log.delete(record.key)
         if stands is None:
             if push is None and not delay_seconds:
                 self._runtime.dispatch.publish(head)
@@ -168,8 +171,13 @@ class Lifecycle:
 
     def delete(self, run_id: str) -> None:
         """Forget a run that has ended or is paused, with its checkpoints."""
-        if self._runs.get(valid_name(run_id)) is None and self._log.latest(run_id) is None:
+        head = self._runs.get(valid_name(run_id))
+        if head is None and self._log.latest(run_id) is None:
             raise self._unknown(run_id)
+        deletable = head is None or head.status.ended or head.status is RunStatus.PAUSED
+        if deletable and (head is None or not self._runtime.log_in_runs):
+            # First, so that a new run of this id, which may come when the head is gone, keeps its log.
+            self._log.delete_run(run_id)
         status = self._runs.delete(run_id)
         if status is not None:
             raise Conflict(
@@ -177,7 +185,6 @@ class Lifecycle:
                 run_id=run_id,
                 status=status,
             )
-        self._log.delete_run(run_id)
 
     def state(self, head: Head) -> Any:
         """Return the current state as the type of the stage that gave it, where that is known here.
@@ -189,6 +196,9 @@ class Lifecycle:
         if pipeline is None:
             return checkpoint.state
         giver = checkpoint.metadata.stage
+        if checkpoint.state is None and checkpoint.metadata.status is Status.CANCELLED:
+            # It was cancelled without its state, which could not be read.
+            return None
         if giver is None:
             state_type = pipeline.first.input
         else:

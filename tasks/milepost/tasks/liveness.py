@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -21,11 +22,15 @@ from .settings import TaskSettings
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An owner on this host, its process, and the worker's main process, which may be the same."""
+    """An owner on this host, its process, and the worker's main process, which may be the same.
+
+    `born` is when it came, by the wall clock: pids repeat, the sooner the smaller the container.
+    """
 
     owner: str
     pid: int
     parent: int
+    born: float
 
 
 def directory(settings: TaskSettings, store_identity: str) -> Path:
@@ -49,7 +54,7 @@ class OwnerLock:
         draft = folder / f"{owner}.draft"
         self._file = draft.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        json.dump(asdict(Neighbour(owner, os.getpid(), parent)), self._file)
+        json.dump(asdict(Neighbour(owner, os.getpid(), parent, time.time())), self._file)
         self._file.flush()
         # Only a locked file may be seen under the name that others probe.
         draft.rename(self.path)
@@ -114,7 +119,7 @@ def told_to_stop(folder: Path, pid: int, parent: int) -> bool:
 
 def _read(text: str) -> Neighbour:
     record = json.loads(text)
-    return Neighbour(record["owner"], record["pid"], record["parent"])
+    return Neighbour(record["owner"], record["pid"], record["parent"], record["born"])
 
 
 def _flag(folder: Path, pid: int) -> Path:

@@ -129,12 +129,12 @@ class Pipeline:
         if isinstance(tags, str):
             raise Misconfigured(f"tags={tags!r} is one text; expected a list of tags.")
         tags = tuple(valid_name(tag, "tag") for tag in dict.fromkeys(tags))
-        first = self.first
+        first, given = self.first, state
         if first.input is not None:
             state = validated(state, first.input, first.name, run_id)
         # Refuses what cannot be written, so that the digest need not.
         dump_json(state, name="state", adapter=first.input)
-        digest = input_digest(self.name, state, first.input)
+        digest = input_digest(self.name, given, state, first.input)
         delay_seconds = 0.0 if delay is None else seconds(delay)
         self.app.lifecycle.start(self, run_id, state, digest, tags, delay_seconds)
         return Run(self.app, run_id)

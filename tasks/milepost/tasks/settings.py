@@ -23,7 +23,9 @@ class TaskSettings(CheckpointSettings):
     """How long after its last heartbeat a process counts as gone; it sends three in that time."""
 
     max_crashes: int = Field(default=3, ge=1)
-    """How often a stage may lose its worker without progress before the run is set aside."""
+    """How often a stage may kill its own process without progress before the run is set aside. When whole
+    workers die, that may be a neighbour's doing: then it is tried alone among its like, and set aside
+    after more than twice as many deaths."""
 
     patience_seconds: float = Field(default=2.0, gt=0)
     """How long a published message may wait unclaimed before the reconciler asks whether it is lost.

@@ -5,14 +5,30 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import date
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field, PlainSerializer, TypeAdapter
+from pydantic_core import core_schema
 
+from milepost.checkpointing.codec import dump_json
 from milepost.tasks.digest import input_digest
 from milepost.tasks.stage import validated
+
+
+class Bucket(BaseModel):
+    kind: Literal["s3"] = "s3"
+    path: str
+
+
+class Folder(BaseModel):
+    kind: Literal["folder"] = "folder"
+    path: str
+
+
+class Part(BaseModel):
+    key: UUID = Field(default_factory=uuid4)
 
 
 class Order(BaseModel):
@@ -20,6 +36,8 @@ class Order(BaseModel):
     tags: set[str] = set()
     parts: list[str] = []
     by_day: dict[date, int] = {}
+    source: Bucket | Folder | None = None
+    part: Part | None = None
     key: UUID = Field(default_factory=uuid4)
 
     model_config = {"populate_by_name": True}
@@ -29,13 +47,19 @@ ORDER = TypeAdapter(Order)
 KEY = UUID(int=5)
 IN_ANOTHER_PROCESS = """
 from pydantic import TypeAdapter
+from milepost.checkpointing.codec import dump_json
 from milepost.tasks.digest import input_digest
-print(input_digest("p", {"a", "bc", "def", "g", "h"}, TypeAdapter(set[str])))
+state = {"a", "bc", "def", "g", "h"}
+print(input_digest("p", state, state, TypeAdapter(set[str])))
 """
 
 
 def digest(given: Any) -> str:
-    return input_digest("p", validated(given, ORDER, "load"), ORDER)
+    return input_digest("p", given, validated(given, ORDER, "load"), ORDER)
+
+
+def plain_digest(pipeline: str, state: Any) -> str:
+    return input_digest(pipeline, state, state, None)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +92,9 @@ def changed_in_place() -> Order:
         ({"tags": {"a"}}, {"tags": {"b"}}),
         (Order(key=KEY), changed_in_place()),
         (Order(), Order()),
+        ({"source": {"kind": "s3", "path": "x"}}, {"source": {"kind": "folder", "path": "x"}}),
+        ({"source": Bucket(path="x")}, {"source": Folder(path="x")}),
+        ({"part": Part()}, {"part": Part()}),
     ],
 )
 def test_not_the_same(one: Any, other: Any) -> None:
@@ -75,11 +102,35 @@ def test_not_the_same(one: Any, other: Any) -> None:
 
 
 def test_plain_states_by_value() -> None:
-    assert input_digest("p", {"a": 1, "b": [2]}, None) == input_digest(
-        "p", {"b": [2], "a": 1}, None
-    )
-    assert input_digest("p", {"a": 1}, None) != input_digest("p", {"a": True}, None)
-    assert input_digest("p", {"a": 1}, None) != input_digest("q", {"a": 1}, None)
+    assert plain_digest("p", {"a": 1, "b": [2]}) == plain_digest("p", {"b": [2], "a": 1})
+    assert plain_digest("p", {"a": 1}) != plain_digest("p", {"a": True})
+    assert plain_digest("p", {"a": 1}) != plain_digest("q", {"a": 1})
+
+
+class Key:
+    """A type of somebody else's, which is written as text."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda value: value, serialization=core_schema.to_string_ser_schema()
+        )
+
+
+class Odd(BaseModel):
+    model_config = {"ser_json_bytes": "base64", "arbitrary_types_allowed": True}
+
+    data: bytes = b""
+    shout: Annotated[str, PlainSerializer(str.upper, when_used="json")] = ""
+    key: Key | None = None
+
+
+@pytest.mark.parametrize("state", [Odd(data=b"\xff"), Odd(shout="a"), Odd(key=Key())])
+def test_whatever_can_be_written_has_a_digest(state: Odd) -> None:
+    adapter = TypeAdapter(Odd)
+    dump_json(state, name="state", adapter=adapter)
+    assert input_digest("p", state, state, adapter) == input_digest("p", state, state, adapter)
+    assert input_digest("p", state, state, adapter) != input_digest("p", Odd(), Odd(), adapter)
 
 
 def test_the_order_of_a_set_is_that_of_the_process() -> None:

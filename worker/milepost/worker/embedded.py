@@ -74,7 +74,8 @@ class EmbeddedServer:
         if self.is_up:
             return self.url
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        private_folder(self.socket.parent, "Remove it, or set MILEPOST_HOME to a shorter path.")
+        if self.socket.parent != self.home:
+            private_folder(self.socket.parent, "Remove it, or set MILEPOST_HOME to a shorter path.")
         with (self.home / "server.lock").open("w") as lock, self._life.open("w") as life:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:

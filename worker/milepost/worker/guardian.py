@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any, ClassVar
 
 from celery import bootsteps, platforms
@@ -46,6 +47,7 @@ class Guardian(bootsteps.StartStopStep):
         self._cold = False
         self._ended = threading.Event()
         self._runtime = self.app.runtime
+        self._born = time.time()
         self._first_seen: dict[str, float] = {}
         self._wake = threading.Event()
         self._threads = [
@@ -59,6 +61,8 @@ class Guardian(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Free what earlier workers of this host left, before the first message is taken."""
+        # Before the flag of an earlier process of this pid is withdrawn: it tells how that one ended.
+        self._tend()
         liveness.withdraw_stop(self._runtime.folder)
         worker_shutting_down.connect(self._on_shutting_down)
         # Celery stops its steps backwards, this one before the pool: stages still run then, and still
@@ -67,7 +71,6 @@ class Guardian(bootsteps.StartStopStep):
         if not self._prefork:
             platforms.signals["SIGQUIT"] = self._on_quit
         worker_process_shutdown.connect(self._on_child_leaving)
-        self._tend()
         for thread in self._threads:
             thread.start()
 
@@ -117,10 +120,7 @@ class Guardian(bootsteps.StartStopStep):
         found = False
         folder, now = self._runtime.folder, time.monotonic()
         for owner in liveness.gone(folder, self._runtime.owner_id):
-            seen_by_parent = owner.parent == os.getpid()
-            cause: Cause = "child" if seen_by_parent else "owner"
-            if liveness.told_to_stop(folder, owner.pid, owner.parent):
-                cause = "leaving"
+            cause = cause_of_death(folder, owner, self._born)
             seen = self._first_seen.setdefault(owner.owner, now)
             if cause == "owner" and liveness.lives(owner.parent) and now < seen + _PARENTS_SECONDS:
                 # Its parent knows better what this death says about the stage.
@@ -174,3 +174,16 @@ class Guardian(bootsteps.StartStopStep):
         else:
             # Threads cannot be interrupted, and Celery's cold shutdown does not know these pools.
             os._exit(1)
+
+
+def cause_of_death(folder: Path, owner: liveness.Neighbour, since: float) -> Cause:
+    """Say what the end of a process of this host tells about its stages.
+
+    Args:
+        since: When the calling worker came. What is older was no child of its, whatever the pids say: in
+            a container that is started again they are the same.
+    """
+    if liveness.told_to_stop(folder, owner.pid, owner.parent):
+        return "leaving"
+    is_child = owner.parent == os.getpid() and owner.pid != owner.parent and owner.born >= since
+    return "child" if is_child else "owner"

@@ -9,7 +9,7 @@ from celery.exceptions import InvalidTaskError
 from celery.signals import task_internal_error
 from kombu.transport import TRANSPORT_ALIASES
 
-from milepost.checkpointing import CheckpointError, Misconfigured
+from milepost.checkpointing import CheckpointError
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.tasks import Milepost
 
@@ -47,9 +47,10 @@ def install(app: Milepost, worker: Any) -> None:
     task_internal_error.connect(on_internal_error, weak=False)
     conf = app.celery.conf
     if "json" not in conf.accept_content and "application/json" not in conf.accept_content:
-        raise Misconfigured(
-            f"This worker accepts {', '.join(conf.accept_content) or 'no content'}; messages of stages are "
-            "JSON. Add 'json' to accept_content."
+        # Celery would log any other exception of a receiver and go on.
+        raise SystemExit(
+            f"milepost: This worker accepts {', '.join(conf.accept_content) or 'no content'}; messages of "
+            "stages are JSON. Add 'json' to accept_content."
         )
     options = {**conf.broker_transport_options, transport.OPTION: put_aside}
     if app.owns_celery and not app.has_foreign_tasks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -30,7 +31,7 @@ class Intake(bootsteps.StartStopStep):
 
             def guarded(message: Any) -> None:
                 try:
-                    _check_time_limits(message.headers)
+                    _check(message.headers)
                     handle(message)
                 except Exception as error:
                     # Kombu counts KeyError among the errors of a connection, too.
@@ -67,8 +68,19 @@ class Intake(bootsteps.StartStopStep):
         type(self).put_aside(reason, repr(kept))
 
 
-def _check_time_limits(headers: Any) -> None:
-    """Raise what Celery would raise too late: holding the pool's slot, which it does not give back."""
-    limits = headers.get("timelimit") if isinstance(headers, dict) else None
-    if limits and not (isinstance(limits, list | tuple) and len(limits) == 2):
+def _check(headers: Any) -> None:
+    """Raise what Celery would raise too late: when the pool's slot is taken, or in the event loop."""
+    if not isinstance(headers, dict):
+        return
+    limits = headers.get("timelimit") or (None, None)
+    if not isinstance(limits, list | tuple) or len(limits) != 2 or not all(map(_is_limit, limits)):
         raise ValueError(f"expected two time limits, found {limits!r}")
+    stamped, stamps = headers.get("stamped_headers") or [], headers.get("stamps") or {}
+    if not isinstance(stamped, list | tuple) or not isinstance(stamps, dict):
+        raise ValueError(f"expected stamps and their names, found {stamps!r} and {stamped!r}")
+    if not all(isinstance(name, str) for name in stamped):
+        raise ValueError(f"expected names of stamps, found {stamped!r}")
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value < math.inf)

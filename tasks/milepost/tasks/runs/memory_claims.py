@@ -200,12 +200,10 @@ class MemoryHeads:
             crashes += 1
         elif cause == "owner":
             suspicions += 1
-            if head.trial:
-                crashes = self._max_crashes
         self.unclaim(run_id)
         self.change(run_id, crashes=crashes, suspicions=suspicions, last_cause=cause)
-        if crashes >= self._max_crashes:
-            self.set_aside(run_id, _loss(head, cause, crashes))
+        if crashes >= self._max_crashes or suspicions > 2 * self._max_crashes:
+            self.set_aside(run_id, _loss(head, cause, crashes + suspicions))
         else:
             trial = int(suspicions >= self._max_crashes)
             self.enqueue(run_id, 0, self._clock(), trial=trial)
@@ -244,14 +242,14 @@ def _host(worker: str) -> str:
     return worker.rpartition(":")[0] or worker
 
 
-def _loss(head: Head, cause: str, crashes: int) -> str:
+def _loss(head: Head, cause: str, times: int) -> str:
     late = cause == "timeout"
     what = "ran out of time" if late else "lost its worker"
     return json.dumps(
         {
             "type": "StageTimeout" if late else "WorkerLost",
             "stage": head.stage,
-            "message": f"Stage {head.stage} {what} {crashes} times without progress "
+            "message": f"Stage {head.stage} {what} {times} times without progress "
             f"(last: {head.worker or '?'}).",
         }
     )

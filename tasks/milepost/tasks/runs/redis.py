@@ -1,4 +1,4 @@
-"""Runs in Redis or Valkey: one Lua file an operation, one round trip a call.
+"""Runs in Redis or Valkey: one Lua file an operation, one round trip a call (listing takes more).
 
 All keys of a run, and the indexes it is in, lie in the run's hash slot (`SHARDS` of them); of the scripts
 on one run only the rare trial of a suspect looks beyond. The operations that sweep all shards name them

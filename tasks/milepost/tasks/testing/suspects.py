@@ -39,9 +39,11 @@ class Suspects(RunStoreCase):
         assert (now.status, now.crashes, now.suspicions) == (RunStatus.QUEUED, 0, 2)
         assert now.trial == 1
 
-    def test_a_suspect_that_dies_on_trial_is_set_aside(self, store: RunStore) -> None:
+    def test_a_suspect_that_goes_on_dying_on_trial_is_set_aside(self, store: RunStore) -> None:
         head = created(store)
         self._suspect(store, head)
+        self._suspect(store, head)
+        assert read(store, head.run_id).status is RunStatus.QUEUED
         claimed(store, head, new_bid("last"))
         store.bury("last", "owner")
         now = read(store, head.run_id)
@@ -85,19 +87,26 @@ class Suspects(RunStoreCase):
     def test_of_those_that_die_together_only_the_one_to_blame_is_set_aside(
         self, store: RunStore
     ) -> None:
-        heads = [created(store) for _ in range(5)]
-        poison = heads[2].run_id
+        ends = self._live_through(store, [created(store) for _ in range(5)], poison=2)
+        assert ends.pop(2) is RunStatus.FAILED
+        assert set(ends) == {RunStatus.COMPLETED}
+
+    def test_a_newcomer_that_kills_a_trial_is_to_blame(self, store: RunStore) -> None:
+        (innocent,) = self._suspects(store, 1)
+        ends = self._live_through(store, [created(store), innocent], poison=0)
+        assert ends == [RunStatus.FAILED, RunStatus.COMPLETED]
+
+    def _live_through(self, store: RunStore, heads: list[Head], *, poison: int) -> list[RunStatus]:
+        """Let one worker run all at once, again and again; it dies whenever it has the poison."""
         for number in range(20):
             owner = f"owner-{number}"
             answers = [store.claim(head.step, new_bid(owner, "host:1")) for head in heads]
-            claims = [answer for answer in answers if isinstance(answer, Claim)]
-            if poison in [claim.head.run_id for claim in claims]:
+            if isinstance(answers[poison], Claim):
                 store.bury(owner, "owner")
-            for claim in claims:
-                store.advance(claim, commit_of(claim, None))
-        ends = {head.run_id: read(store, head.run_id).status for head in heads}
-        assert ends.pop(poison) is RunStatus.FAILED
-        assert set(ends.values()) == {RunStatus.COMPLETED}
+            for claim in answers:
+                if isinstance(claim, Claim):
+                    store.advance(claim, commit_of(claim, None))
+        return [read(store, head.run_id).status for head in heads]
 
     def _suspects(self, store: RunStore, amount: int) -> list[Head]:
         heads = [created(store) for _ in range(amount)]
@@ -106,6 +115,6 @@ class Suspects(RunStoreCase):
         return heads
 
     def _suspect(self, store: RunStore, head: Head) -> None:
-        for number in range(2):
-            claimed(store, head, new_bid(f"silent-{number}"))
-            assert head.run_id in store.bury(f"silent-{number}", "owner")
+        for _ in range(2):
+            claimed(store, head, new_bid("silent"))
+            assert head.run_id in store.bury("silent", "owner")

@@ -99,7 +99,8 @@ end
 -- Take the claim away from a holder that is gone, and count what that says about the stage:
 -- 'child' and 'timeout' are its own doing, 'owner' makes it a suspect, 'leaving' and 'leak' say nothing.
 -- A suspect that has been seen max_crashes times is put on trial: a host runs one such at a time, so that
--- the next death of its owner tells which of them is to blame.
+-- those that died beside the culprit get through. A newcomer that kills it there needs as many deaths to
+-- become a suspect itself; only then, one death later, is the run set aside.
 local function take_away(run, cause, max_crashes)
   local status, crashes, suspicions, trial, stage, worker =
     unpack(get(run, 'status', 'crashes', 'suspicions', 'trial', 'stage', 'worker'))
@@ -111,18 +112,15 @@ local function take_away(run, cause, max_crashes)
     crashes = crashes + 1
   elseif cause == 'owner' then
     suspicions = suspicions + 1
-    if trial == '1' then
-      crashes = max_crashes
-    end
   end
   unclaim(run)
   set(run, 'crashes', crashes, 'suspicions', suspicions, 'last_cause', cause)
-  if crashes >= max_crashes then
+  if crashes >= max_crashes or suspicions > 2 * max_crashes then
     set_aside(run, cjson.encode({
       type = cause == 'timeout' and 'StageTimeout' or 'WorkerLost',
       stage = stage,
       message = 'Stage ' .. stage .. (cause == 'timeout' and ' ran out of time ' or ' lost its worker ')
-        .. crashes .. ' times without progress (last: ' .. (worker or '?') .. ').',
+        .. (crashes + suspicions) .. ' times without progress (last: ' .. (worker or '?') .. ').',
     }))
   else
     enqueue(run, 0, NOW, 'trial', suspicions >= max_crashes and 1 or 0)
