@@ -119,10 +119,11 @@ class Guardian(bootsteps.StartStopStep):
         """Bury the owners of this host that have ended; True if there were any."""
         found = False
         folder, now = self._runtime.folder, time.monotonic()
+        first_seen: dict[str, float] = {}
         for owner in liveness.gone(folder, self._runtime.owner_id):
             cause = cause_of_death(folder, owner, self._born)
-            seen = self._first_seen.setdefault(owner.owner, now)
-            if cause == "owner" and liveness.lives(owner.parent) and now < seen + _PARENTS_SECONDS:
+            since = first_seen[owner.owner] = self._first_seen.get(owner.owner, now)
+            if cause == "owner" and liveness.lives(owner.parent) and now < since + _PARENTS_SECONDS:
                 # Its parent knows better what this death says about the stage.
                 continue
             try:
@@ -131,10 +132,10 @@ class Guardian(bootsteps.StartStopStep):
                 logger.warning("Cannot free what owner %s held: %s", owner.owner, error)
                 continue
             liveness.forget(folder, owner)
-            self._first_seen.pop(owner.owner, None)
             if runs:
                 logger.warning("A process has died (%s); going on with: %s", cause, ", ".join(runs))
                 found = True
+        self._first_seen = first_seen
         liveness.sweep(folder)
         return found
 
