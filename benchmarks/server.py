@@ -45,6 +45,8 @@ class Server:
                 binary,
                 *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
                 *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+                # A rewrite in the background would hit whoever's turn it is.
+                *("--auto-aof-rewrite-percentage", "0"),
                 *("--logfile", str(self.folder / "server.log")),
             ],
             stdin=subprocess.DEVNULL,

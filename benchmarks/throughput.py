@@ -3,7 +3,8 @@
 The workers of all contenders stand side by side, warmed up and paused, each on a database of its own. In
 turn, runs are submitted to one of them, it is let go, and the clock runs until the last of these runs
 entered its last stage. Turns take seconds: long enough that waking up and running dry hardly count, short
-enough that other work on the machine hits all contenders alike.
+enough that other work on the machine hits the contenders of one round alike. The ratios are those of rounds,
+of which the median is taken.
 
 Milepost's workers send task events only while somebody receives them; so there are two of them. The base
 is Celery as ``pip install celery[redis]`` brings it. Milepost brings hiredis along, which helps plain
@@ -32,15 +33,15 @@ from .workers import Workers, celery_command, milepost_command
 
 NAME = "throughput"
 GOAL = 1.8
-_TURNS = 2
-_RUNS_A_TURN = 300
+_ROUNDS = 15
+_RUNS_A_TURN = 100
 _WARM_UP_RUNS = 20
 _SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one repeat took."""
+    """What one turn took."""
 
     stages_a_second: float
     processor_ms: float
@@ -139,8 +140,8 @@ def measure(url: str, folder: Path, repeats: int | None) -> list[Finding]:
     with ExitStack() as stack:
         for contender in contenders:
             contender.start(stack, folder)
-        for _ in range(repeats or 3):
-            _repeat(contenders)
+        for number in range(repeats or _ROUNDS):
+            _round(number, contenders)
     pairs = [(milepost, base), (watched, base), (milepost, hiredis)]
     return [
         _ratio("stages/s", "stages_a_second", *pair, GOAL if pair == pairs[0] else None)
@@ -148,15 +149,12 @@ def measure(url: str, folder: Path, repeats: int | None) -> list[Finding]:
     ] + [_ratio("processor ms a stage", "processor_ms", *pair, None) for pair in pairs]
 
 
-def _repeat(contenders: Sequence[Contender]) -> None:
-    taken: dict[str, list[tuple[float, float]]] = {one.name: [] for one in contenders}
-    for turn in range(_TURNS):
-        first = turn % len(contenders)
-        for contender in (*contenders[first:], *contenders[:first]):
-            taken[contender.name].append(contender.take_turn())
-    stages = _TURNS * _RUNS_A_TURN * noop.STAGES
-    for contender in contenders:
-        seconds, used = (sum(column) for column in zip(*taken[contender.name], strict=True))
+def _round(number: int, contenders: Sequence[Contender]) -> None:
+    """Let each take a turn, another one first each time."""
+    first = number % len(contenders)
+    stages = _RUNS_A_TURN * noop.STAGES
+    for contender in (*contenders[first:], *contenders[:first]):
+        seconds, used = contender.take_turn()
         contender.costs.append(Cost(stages / seconds, used * 1000 / stages))
 
 
