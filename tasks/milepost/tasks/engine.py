@@ -83,7 +83,7 @@ class Engine:
         """Run *step* if it is due, and say what became of it.
 
         Raises:
-            StageFailed: The stage raised; the failure is recorded.
+            StageFailed: The stage raised, or a store refused; the failure is recorded.
             Unavailable: A store does not answer; the reconciler brings the step back.
         """
         self._reach("received", step)
