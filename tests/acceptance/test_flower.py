@@ -20,6 +20,8 @@ from support.ports import free_port
 from support.processes import TESTS
 from support.waiting import eventually
 
+INSPECTIONS = {"stats", "conf", "registered", "active_queues", "timestamp"}
+
 
 @pytest.fixture
 def app(arena: Arena) -> Iterator[Milepost]:
@@ -89,6 +91,11 @@ def sends_events(arena: Arena, app: Milepost) -> bool:
         return events
 
 
+def inspected(flower: Flower) -> set[str]:
+    """What the only worker tells about itself when Flower asks."""
+    return {name for worker in flower.get("workers?refresh=true").values() for name in worker}
+
+
 def test_flower_that_comes_late_sees_the_stages_of_a_run(arena: Arena, app: Milepost) -> None:
     """By the run's id; while nobody watched, the worker sent no task events."""
     with arena.worker() as worker:
@@ -96,7 +103,8 @@ def test_flower_that_comes_late_sees_the_stages_of_a_run(arena: Arena, app: Mile
         eventually(lambda: not sends_events(arena, app), 15, "a run without task events")
         flower = Flower(arena)
         try:
-            eventually(lambda: flower.get("workers"), 30, lambda: flower.log.read_text())
+            eventually(lambda: flower.get("workers?status=true"), 30, flower.log.read_text)
+            eventually(lambda: inspected(flower) == INSPECTIONS, 30, flower.log.read_text)
 
             def seen() -> bool:
                 run = app.start("relay", Trail())

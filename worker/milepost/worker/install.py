@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from celery.exceptions import InvalidTaskError
 from celery.signals import task_internal_error
 from kombu.transport import TRANSPORT_ALIASES
 
-from milepost.checkpointing import CheckpointError
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.tasks import Milepost
 
 from . import transport
+from .aside import Aside
 from .events import EventBatches
 from .guardian import Guardian
 from .intake import Intake
-
-logger = logging.getLogger("milepost.worker")
-_LONGEST = 10_000
 
 
 def install(app: Milepost, worker: Any) -> None:
@@ -30,12 +26,7 @@ def install(app: Milepost, worker: Any) -> None:
     are made again from the run store. Beside other people's tasks it stays on.
     """
 
-    def put_aside(reason: str, message: str) -> None:
-        logger.error("A message is put aside: %s", reason)
-        try:
-            app.runs.put_aside(reason, message[:_LONGEST])
-        except CheckpointError as error:
-            logger.error("It could not be kept (%s): %.500s", error, message)
+    put_aside = Aside(app)
 
     def on_internal_error(
         sender: Any = None, args: Any = None, kwargs: Any = None, exception: Any = None, **_: Any
@@ -67,6 +58,4 @@ def install(app: Milepost, worker: Any) -> None:
         )
     app.celery.steps["worker"].add(type("Guardian", (Guardian,), {"app": app}))
     app.celery.steps["consumer"].add(EventBatches)
-    app.celery.steps["consumer"].add(
-        type("Intake", (Intake,), {"put_aside": staticmethod(put_aside)})
-    )
+    app.celery.steps["consumer"].add(type("Intake", (Intake,), {"put_aside": put_aside}))
