@@ -18,10 +18,11 @@ demo: .venv/installed ## Run 336,776 real flights through eight stages, kill a w
 	FLIGHTS_OUT=flights-out $(BIN)/milepost demo -A examples.flights flights '{"name": "2013"}'
 	@echo "Chart and report: flights-out/2013/flights.png, flights-out/2013/report.html"
 
-servers: # What the tests need and no Python package brings: Debian's Redis and RabbitMQ.
+servers: # What the tests need and no Python package brings: Debian's Redis, RabbitMQ and PostgreSQL.
 	@missing=; for name in redis-server rabbitmq-server; do \
 	  PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || missing="$$missing $$name"; \
-	done; [ -z "$$missing" ] || \
+	done; ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	[ -z "$$missing" ] || \
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } || \
 	  echo "Not there and not to be installed:$$missing. Tests that need them are skipped (CI: fail)."

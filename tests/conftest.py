@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 import redis
 
+from support.postgres_server import PostgresServer
 from support.rabbitmq_server import RabbitServer
 from support.redis_server import RedisServer
 from support.s3_server import MotoServer, SeaweedServer
@@ -46,3 +48,20 @@ def rabbitmq_url() -> Iterator[str]:
     """The URL of one RabbitMQ for the session."""
     with RabbitServer() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the session; tests that kill a server start their own."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The URL of the session's PostgreSQL, without Milepost's tables."""
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+        connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+    return postgres_server.url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -21,27 +22,51 @@ class TestMemory(CheckpointStoreContract):
         return MemoryCheckpointStore()
 
 
-class TestRedis(CheckpointStoreContract):
+class Opened(CheckpointStoreContract):
+    """A store that other processes can open, too."""
+
     @pytest.fixture
-    def store(self, redis_url: str) -> Iterator[CheckpointStore]:
-        with open_store(redis_url) as store:
+    def store(self, address: str) -> Iterator[CheckpointStore]:
+        with open_store(address) as store:
             yield store
 
 
-class TestS3OnSeaweedFS(CheckpointStoreContract):
+class TestRedis(Opened):
     @pytest.fixture
-    def store(self, seaweed_server: SeaweedServer) -> Iterator[CheckpointStore]:
-        with open_store(store_url(seaweed_server.endpoint, f"tests/{uuid4().hex}")) as store:
-            yield store
+    def address(self, redis_url: str) -> str:
+        return redis_url
 
 
-class TestS3OnMoto(CheckpointStoreContract):
+class TestFile(Opened):
+    @pytest.fixture
+    def address(self, tmp_path: Path) -> str:
+        return f"file://{tmp_path}/checkpoints"
+
+
+class TestSQLite(Opened):
+    @pytest.fixture
+    def address(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/checkpoints.db"
+
+
+class TestPostgreSQL(Opened):
+    @pytest.fixture
+    def address(self, postgres_url: str) -> str:
+        return postgres_url
+
+
+class TestS3OnSeaweedFS(Opened):
+    @pytest.fixture
+    def address(self, seaweed_server: SeaweedServer) -> str:
+        return store_url(seaweed_server.endpoint, f"tests/{uuid4().hex}")
+
+
+class TestS3OnMoto(Opened):
     atomic_create = False
 
     @pytest.fixture
-    def store(self, moto_server: MotoServer) -> Iterator[CheckpointStore]:
-        with open_store(store_url(moto_server.endpoint, f"tests/{uuid4().hex}")) as store:
-            yield store
+    def address(self, moto_server: MotoServer) -> str:
+        return store_url(moto_server.endpoint, f"tests/{uuid4().hex}")
 
 
 def test_a_put_to_redis_is_one_command_however_much_is_kept(redis_url: str) -> None:

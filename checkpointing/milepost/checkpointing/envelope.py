@@ -96,16 +96,19 @@ def check_body(header: Header, body: bytes) -> None:
         raise Corrupt("The body's checksum does not match.")
 
 
+def header_bytes(data: bytes) -> int:
+    """Return how long the header is that *data* begins with; of what is none, all there is."""
+    if len(data) < PREFIX or data[:4] != MAGIC:
+        return len(data)
+    return PREFIX + int(_FIXED.unpack_from(data)[4])
+
+
 def split(data: bytes) -> tuple[bytes, bytes]:
     """Cut header and body, kept as one string, apart again.
 
-    Raises:
-        Corrupt: *data* does not begin as a header does. That a header is cut short, `open_header`
-            finds.
+    What does not begin as a header does is all header: `open_header` finds out.
     """
-    if len(data) < PREFIX or data[:4] != MAGIC:
-        raise Corrupt("This is no Milepost checkpoint: its first bytes are not the magic ones.")
-    end = PREFIX + int(_FIXED.unpack_from(data)[4])
+    end = header_bytes(data)
     return data[:end], data[end:]
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from ..errors import AlreadyExists, NotFound
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
+from ..settings import CheckpointSettings
 from .base import CheckpointStore, Entry
 
 
@@ -108,3 +109,8 @@ class MemoryCheckpointStore(CheckpointStore):
     def _forget(self, run_id: str) -> None:
         self._runs.pop(run_id, None)
         self._expiry.pop(run_id, None)
+
+
+def open_memory(url: str, settings: CheckpointSettings | None = None) -> MemoryCheckpointStore:
+    """Return a store of its own for each call."""
+    return MemoryCheckpointStore()

@@ -20,10 +20,9 @@ from time import sleep
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from ..envelope import PREFIX, split
+from ..envelope import PREFIX, header_bytes, split
 from ..errors import (
     AlreadyExists,
-    Corrupt,
     Misconfigured,
     NotFound,
     Refused,
@@ -249,17 +248,17 @@ class S3CheckpointStore(CheckpointStore):
 
     def _record(self, key: CheckpointKey) -> Record:
         data = self._read_record(key)
-        return Record(key, *_split(key, data))
+        return Record(key, *split(data))
 
     def _entry(self, key: CheckpointKey, size: int) -> Entry | None:
         try:
             # Of an empty object no range can be read.
             data = self._read_record(key, _HEADER_GUESS) if size else b""
-            header, _ = _split(key, data)
-            if header == data and len(data) < size:
-                header, _ = _split(key, self._read_record(key))
+            if header_bytes(data) > len(data) and len(data) < size:
+                data = self._read_record(key, header_bytes(data))
         except NotFound:
             return None
+        header = data[: header_bytes(data)]
         return Entry(key, header, size - len(header))
 
     def _read_record(self, key: CheckpointKey, first_bytes: int | None = None) -> bytes:
@@ -321,10 +320,3 @@ def _inverted(key: CheckpointKey) -> str:
 def _key(run_id: str, kind: Kind, lane: str, name: str) -> CheckpointKey:
     timeline, sequence = (_TOP - int(part, 16) for part in name.split("."))
     return CheckpointKey(run_id, sequence, timeline, kind, lane)
-
-
-def _split(key: CheckpointKey, data: bytes) -> tuple[bytes, bytes]:
-    try:
-        return split(data)
-    except Corrupt as error:
-        raise Corrupt(f"Checkpoint {key.path} of run {key.run_id}: {error}", key=key) from error

@@ -13,33 +13,43 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("deletion", "expiry", "latest", "listing", "writing"))
-)
+_ASPECTS = ("damage", "deletion", "expiry", "latest", "listing", "racing", "writing")
+pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _ASPECTS))
 
+from .damage import DamageContract  # noqa: E402
 from .deletion import DeletionContract  # noqa: E402
 from .expiry import ExpiryContract  # noqa: E402
 from .latest import LatestContract  # noqa: E402
 from .listing import ListingContract  # noqa: E402
+from .racing import RacingContract  # noqa: E402
 from .records import make_record  # noqa: E402
 from .writing import WritingContract  # noqa: E402
 
 __all__ = [
     "CheckpointStoreContract",
+    "DamageContract",
     "DeletionContract",
     "ExpiryContract",
     "LatestContract",
     "ListingContract",
+    "RacingContract",
     "WritingContract",
     "make_record",
 ]
 
 
 class CheckpointStoreContract(
-    WritingContract, LatestContract, ListingContract, ExpiryContract, DeletionContract
+    WritingContract,
+    RacingContract,
+    DamageContract,
+    LatestContract,
+    ListingContract,
+    ExpiryContract,
+    DeletionContract,
 ):
     """All of the contract.
 
-    Set `atomic_create` to False only for a stand-in of a server whose create-only write is known
-    to have no lock; such a store is not fit for more than one worker.
+    Give a fixture `address` where other processes can open the store by a URL. Set `atomic_create` to
+    False only for a stand-in of a server whose create-only write is known to have no lock; such a store is
+    not fit for more than one worker.
     """

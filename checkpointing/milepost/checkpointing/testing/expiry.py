@@ -54,6 +54,20 @@ class ExpiryContract:
         assert len(store.history("run", limit=1).items) == 1
         assert store.delete_run("run") == 2
 
+    def test_a_run_expires_at_its_time_and_not_before(self, store: CheckpointStore) -> None:
+        record = make_record("run")
+        store.put(record)
+        at = datetime.now(UTC) + timedelta(milliseconds=250)
+        store.expire_run("run", at)
+        while True:
+            before = datetime.now(UTC)
+            last = store.latest("run")
+            if last is None:
+                break
+            assert before < at + timedelta(seconds=2), "the run does not expire"
+        # The store's clock may be another one; it is a millisecond's affair on the same host.
+        assert datetime.now(UTC) > at - timedelta(milliseconds=20)
+
     def test_the_expiry_can_be_moved(self, store: CheckpointStore) -> None:
         store.put(make_record("run"))
         for hours in (3, 1, 2):

@@ -1,0 +1,168 @@
+"""The file store on a real file system: modes, crashes, and disks that refuse."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from milepost.checkpointing import (
+    CheckpointKey,
+    CheckpointStore,
+    Misconfigured,
+    Refused,
+    Serializer,
+    Unavailable,
+    open_store,
+)
+from milepost.checkpointing.testing import make_record
+from support.requirement import missing
+from support.user import unprivileged
+from support.waiting import eventually
+
+WRITER = """
+import sys
+from itertools import count
+from milepost.checkpointing import open_store
+from milepost.checkpointing.testing import make_record
+
+store = open_store(sys.argv[1])
+body = b"x" * 3_000_000
+for sequence in count(int(sys.argv[2])):
+    store.put(make_record("run", sequence, body=body))
+    print(sequence, flush=True)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[CheckpointStore]:
+    with open_store(f"file://{folder}") as store:
+        yield store
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        missing("this user may not mount a file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_only_the_owner_can_read(store: CheckpointStore, folder: Path) -> None:
+    store.put(make_record("run"))
+    entries = [folder, *folder.rglob("*")]
+    modes = {stat.S_IMODE(entry.stat().st_mode) for entry in entries if entry.is_dir()}
+    assert modes == {0o700}
+    modes = {stat.S_IMODE(entry.stat().st_mode) for entry in entries if entry.is_file()}
+    assert modes == {0o600}
+
+
+def test_a_process_killed_while_writing_leaves_whole_records(
+    store: CheckpointStore, folder: Path
+) -> None:
+    """Each record that was acknowledged is there, and nothing half-written can be read."""
+    seed = 7
+    acknowledged, first = -1, 0
+    for _ in range(6):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, f"file://{folder}", str(first)], stdout=subprocess.PIPE
+        )
+        assert writer.stdout is not None
+        for _ in range(1 + Random(seed + first).randrange(3)):
+            acknowledged = int(writer.stdout.readline())
+        # Somewhere in the next write; where, the clock decides.
+        eventually(lambda: [path for path in folder.rglob(".*") if path.name != ".lock"])
+        writer.kill()
+        writer.communicate()
+        entries = store.history("run", limit=1000).items
+        for entry in entries:
+            assert store.get(entry.key).body == b"x" * 3_000_000
+        numbers = [entry.key.sequence for entry in entries]
+        assert numbers == [*range(numbers[0], -1, -1)]
+        assert numbers[0] >= acknowledged
+        first = numbers[0] + 1
+
+
+def test_what_a_dead_writer_left_is_not_read_and_goes_with_the_run(
+    store: CheckpointStore, folder: Path
+) -> None:
+    store.put(make_record("run"))
+    bucket = next(
+        path for path in folder.rglob("*") if path.is_file() and path.name[0] != "."
+    ).parent
+    (bucket / ".0123456789abcdef").write_bytes(b"half")
+    assert len(store.history("run").items) == 1
+    store.delete(CheckpointKey("run", 0))
+    assert not (folder / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_refuses(store: CheckpointStore, folder: Path) -> None:
+    store.put(make_record("run"))
+    for entry in [folder, *folder.rglob("*")]:
+        os.chmod(entry, 0o755 if entry.is_dir() else 0o644)
+    for parent in folder.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            os.chmod(parent, parent.stat().st_mode | 0o055)
+    with unprivileged():
+        with pytest.raises(Refused, match=r"Permission denied|read-only"):
+            store.put(make_record("run", 1))
+        if os.getuid() == 0:
+            assert store.latest("run") == make_record("run")
+    with unprivileged(), pytest.raises(Refused):
+        open_store("file:///nowhere/at/all")
+
+
+def test_a_full_disk_is_said_and_what_stands_stays(small_disk: Path) -> None:
+    with open_store(f"file://{small_disk}/checkpoints") as store:
+        store.put(make_record("run"))
+        with pytest.raises(Unavailable, match="No space left"):
+            store.put(make_record("run", 1, body=b"x" * 2_000_000))
+        assert store.latest("run") == make_record("run")
+        assert len(store.history("run").items) == 1
+        store.put(make_record("run", 1))
+        assert not [path for path in small_disk.rglob(".*") if path.name != ".lock"]
+
+
+def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with open_store("file://~/runs") as store:
+        assert store.location == f"file://{tmp_path}/runs"
+
+
+@pytest.mark.parametrize("url", ["file://", "file:"])
+def test_a_url_without_a_folder_is_refused(url: str) -> None:
+    with pytest.raises(Misconfigured, match="expected file:///"):
+        open_store(url)
+
+
+def test_a_long_history_is_found_in_order(store: CheckpointStore) -> None:
+    """Across the folders that numbers are spread over."""
+    numbers = [*range(0, 1200, 7), 255, 256, 257, 65_535, 65_536]
+    for sequence in numbers:
+        store.put(make_record("run", sequence))
+    assert store.latest("run") == make_record("run", 65_536)
+    expected = sorted(set(numbers), reverse=True)
+    found: list[int] = []
+    cursor = None
+    while True:
+        page = store.history("run", cursor=cursor, limit=50)
+        found += [entry.key.sequence for entry in page.items]
+        if (cursor := page.cursor) is None:
+            break
+    assert found == expected
+    assert Serializer().decode(store.get(CheckpointKey("run", 257))).metadata.sequence == 257
