@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from milepost.checkpointing import CheckpointStore, Record
 from milepost.checkpointing.stores.memory import MemoryCheckpointStore
 from milepost.checkpointing.stores.redis import RedisCheckpointStore
+from milepost.checkpointing.stores.sql import SQLCheckpointStore
 from milepost.tasks.head import Head
 from milepost.tasks.runs.base import Advance, Claim, RunStore
 from milepost.tasks.runs.memory import MemoryRunStore
 from milepost.tasks.runs.redis import RedisRunStore
+from milepost.tasks.runs.sql import SQLRunStore
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.testing import RunStoreContract
 from milepost.tasks.testing.case import (
@@ -72,6 +75,50 @@ class TestRedisRunStore(RunStoreContract):
         assert isinstance(store, RedisRunStore)
         payloads: Any = store.client.lrange(QUEUE_KEY, 0, -1)
         return [payload.decode() for payload in payloads]
+
+
+class SQLRunStoreContract(RunStoreContract):
+    """Both databases, with the pushes that a database has no queues for kept by the test."""
+
+    @pytest.fixture
+    def url(self) -> str:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def make_store(self, url: str) -> Iterator[MakeStore]:
+        self.pushed: list[tuple[str, str]] = []
+        stores: list[RunStore] = []
+
+        def make(settings: TaskSettings) -> RunStore:
+            stores.append(
+                SQLRunStore(url, settings, lambda key, payload: self.pushed.append((key, payload)))
+            )
+            return stores[-1]
+
+        self.log = SQLCheckpointStore(url)
+        yield make
+        self.log.close()
+        for store in stores:
+            store.close()
+
+    def make_log(self, store: RunStore) -> CheckpointStore:
+        return self.log
+
+    def messages(self, store: RunStore) -> list[str]:
+        # Newest first, as a Redis list to which is pushed at the left.
+        return [payload for key, payload in reversed(self.pushed) if key == QUEUE_KEY]
+
+
+class TestSQLiteRunStore(SQLRunStoreContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/runs.db"
+
+
+class TestPostgreSQLRunStore(SQLRunStoreContract):
+    @pytest.fixture
+    def url(self, postgres_url: str) -> str:
+        return postgres_url
 
 
 def test_claim_and_advance_are_one_script_call_each(redis_url: str) -> None:

@@ -78,6 +78,8 @@ class Head:
     token: int = 0
     owner: str = ""
     nonce: str = ""
+    ordinal: int = 0
+    """Of the claim's bid; in Redis it stands beside the head."""
     last_nonce: str = ""
     worker: str = ""
     """Who holds the claim, or held it last: for people."""

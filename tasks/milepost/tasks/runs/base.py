@@ -102,7 +102,10 @@ class Advance(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Runs that want a decision, and the newest publication claimed by queue and priority."""
+    """Runs that want a decision, and the newest publication claimed by queue and priority.
+
+    The latter may be half a second older than the newest was.
+    """
 
     heads: tuple[Head, ...]
     newest: dict[tuple[str, int], int]
