@@ -69,7 +69,7 @@ class Arena:
             "MILEPOST_LOCK_DIRECTORY": str(folder),
             "TEST_LEDGER": str(self.ledger.path),
             "TEST_ANTIDOTE": str(self.antidote),
-            **({"TEST_RUNS": self.server.url} if split else {}),
+            **({"MILEPOST_RUNS": self.server.url} if split else {}),
             **(env or {}),
         }
         self._broker_url = broker

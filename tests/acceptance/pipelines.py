@@ -56,13 +56,13 @@ class Fault:
 
 
 def build(env: Mapping[str, str]) -> Milepost:
-    """Return the app that *env* describes; ``TEST_RUNS``, ``TEST_QUEUE`` and ``TEST_LEDGER`` are ours."""
+    """Return the app that *env* describes; ``TEST_QUEUE`` and ``TEST_LEDGER`` are ours."""
     settings = {
         name.removeprefix("MILEPOST_").lower(): value
         for name, value in env.items()
         if name.startswith("MILEPOST_")
     }
-    app = Milepost(runs=env.get("TEST_RUNS"), settings=TaskSettings.model_validate(settings))
+    app = Milepost(settings=TaskSettings.model_validate(settings))
     if queue := env.get("TEST_QUEUE"):
         app.celery.conf.task_default_queue = queue
     ledger, fault = Ledger(Path(env["TEST_LEDGER"])), Fault(env)

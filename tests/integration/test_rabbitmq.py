@@ -1,4 +1,4 @@
-"""RabbitMQ as broker, Redis for runs, S3 for checkpoints: nothing shared, the safe order."""
+"""RabbitMQ as broker, runs in Redis or PostgreSQL, checkpoints there or in S3: the safe order."""
 
 from __future__ import annotations
 
@@ -13,18 +13,39 @@ from milepost.tasks import Milepost
 from support.ledger import Ledger
 from support.processes import Worker
 from support.s3_server import SeaweedServer, store_url
+from support.waiting import eventually
+
+Stores = dict[str, str]
+
+
+def in_redis_and_s3(request: pytest.FixtureRequest) -> Stores:
+    """Nothing shared: body, head and message are written one after the other."""
+    s3: SeaweedServer = request.getfixturevalue("seaweed_server")
+    return {
+        "MILEPOST_RUNS": request.getfixturevalue("redis_url"),
+        "MILEPOST_CHECKPOINTS": store_url(s3.endpoint, uuid4().hex),
+    }
+
+
+def in_postgresql(request: pytest.FixtureRequest) -> Stores:
+    """No Redis at all: body and head in one transaction, then the message."""
+    return {"MILEPOST_RUNS": request.getfixturevalue("postgres_url")}
+
+
+def in_postgresql_and_s3(request: pytest.FixtureRequest) -> Stores:
+    """Bodies in S3, heads in PostgreSQL."""
+    runs = in_postgresql(request)
+    return {**in_redis_and_s3(request), **runs}
 
 
 @pytest.fixture
-def env(
-    tmp_path: Path, rabbitmq_url: str, redis_url: str, seaweed_server: SeaweedServer
-) -> dict[str, str]:
+def env(request: pytest.FixtureRequest, tmp_path: Path, rabbitmq_url: str) -> dict[str, str]:
     """What workers and this process are told; the queue is this test's own."""
     return {
+        **request.param(request),
         "MILEPOST_URL": rabbitmq_url,
-        "MILEPOST_CHECKPOINTS": store_url(seaweed_server.endpoint, uuid4().hex),
         "MILEPOST_PATIENCE_SECONDS": "1",
-        "TEST_RUNS": redis_url,
+        "MILEPOST_HEARTBEAT_LAPSE_SECONDS": "2",
         "TEST_QUEUE": f"test-{uuid4().hex}",
         "TEST_LEDGER": str(tmp_path / "ledger"),
     }
@@ -39,22 +60,32 @@ def app(env: dict[str, str]) -> Iterator[Milepost]:
     app.celery.close()
 
 
+anywhere = pytest.mark.parametrize(
+    "env", [in_redis_and_s3, in_postgresql, in_postgresql_and_s3], indirect=True
+)
+
+
+@anywhere
 def test_a_run_completes(app: Milepost, env: dict[str, str], tmp_path: Path) -> None:
-    """Every checkpoint is in S3, none in Redis."""
+    """Every checkpoint is where it was to be kept."""
     with Worker("acceptance.worker_app", tmp_path, env) as worker:
         worker.wait_ready()
         run = app.start("relay", Trail(), run_id=f"r-{uuid4().hex}").wait(30)
 
         assert Trail(done=[*STAGES]) == run.state
         assert [m.sequence for m in run.checkpoints()] == [4, 3, 2, 1, 0]
-        assert app.checkpoints.store.location.startswith("s3://")
+        kept = env.get("MILEPOST_CHECKPOINTS", env["MILEPOST_RUNS"])
+        assert app.checkpoints.store.location.split("://")[0] == kept.split("://")[0]
 
 
-@pytest.mark.parametrize("point", ["saved", "advanced", "published", "noted"])
+@anywhere
+@pytest.mark.parametrize("point", ["claimed", "ran", "saved", "advanced", "published", "noted"])
 def test_killed_between_two_writes(
     app: Milepost, env: dict[str, str], tmp_path: Path, point: str
 ) -> None:
-    """Body, head, message: dying after each leaves a run that goes on, and runs no stage again."""
+    """Dying after each leaves a run that goes on, and runs no committed stage again."""
+    if point == "saved" and "MILEPOST_CHECKPOINTS" not in env:
+        pytest.skip("body and head are written at once")
     fault = {"FAULT_POINT": point, "FAULT_ACTION": "kill", "FAULT_FOLDER": str(tmp_path)}
     with Worker("acceptance.worker_app", tmp_path, {**env, **fault}) as worker:
         worker.wait_ready()
@@ -62,5 +93,23 @@ def test_killed_between_two_writes(
 
         assert Trail(done=[*STAGES]) == run.state
     ran = [effect.stage for effect in Ledger(Path(env["TEST_LEDGER"])).entries(run.id)]
-    assert [*STAGES] == ran
+    assert [*STAGES] == (ran[:2] + ran[3:] if point == "ran" else ran)
     assert (tmp_path / "reached").exists()
+
+
+@pytest.mark.parametrize("env", [in_postgresql], indirect=True)
+def test_a_worker_killed_whole_is_taken_over_without_redis(
+    app: Milepost, env: dict[str, str], tmp_path: Path
+) -> None:
+    fault = {"FAULT_POINT": "inside", "FAULT_FOLDER": str(tmp_path)}
+    with Worker("acceptance.worker_app", tmp_path, {**env, **fault}, name="victim") as victim:
+        victim.wait_ready()
+        run = app.start("relay", Trail(), run_id=f"r-{uuid4().hex}")
+        eventually((tmp_path / "reached").exists, 20)
+        victim.kill_group()
+        with Worker("acceptance.worker_app", tmp_path, env, name="heir") as heir:
+            heir.wait_ready()
+            run.wait(20)
+    assert Trail(done=[*STAGES]) == run.state
+    ran = [effect.stage for effect in Ledger(Path(env["TEST_LEDGER"])).entries(run.id)]
+    assert ran == ["first", "second", "second", "third", "fourth"]

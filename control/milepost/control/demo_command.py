@@ -53,8 +53,15 @@ class Rehearsal:
 @click.argument("pipeline_name", metavar="[PIPELINE]", required=False)
 @click.argument("state", required=False)
 @click.option("--kill-in", metavar="STAGE", help="Kill the worker that holds this stage.")
+@click.option("--runs", metavar="URL", help="Keep the runs there, not in the embedded server.")
+@click.option("--checkpoints", metavar="URL", help="Keep the checkpoints there.")
 def demo(
-    app_name: str | None, pipeline_name: str | None, state: str | None, kill_in: str | None
+    app_name: str | None,
+    pipeline_name: str | None,
+    state: str | None,
+    kill_in: str | None,
+    runs: str | None,
+    checkpoints: str | None,
 ) -> None:
     """Run PIPELINE on two workers, kill one with SIGKILL, and check the result.
 
@@ -69,6 +76,9 @@ def demo(
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="milepost-demo-")))
         os.environ["MILEPOST_HOME"] = str(home)
         os.environ.pop("MILEPOST_URL", None)
+        for name, url in (("MILEPOST_RUNS", runs), ("MILEPOST_CHECKPOINTS", checkpoints)):
+            if url is not None:
+                os.environ[name] = url
         server = EmbeddedServer(home)
         stack.callback(server.stop)
         app = load_app(app_name)
@@ -86,7 +96,10 @@ def demo(
             worker.wait_ready()
 
         run = pipeline.start(parsed(state))
-        console.print(f"Run [bold]{run.id}[/] of [bold]{escape(pipeline.name)}[/] started.\n")
+        console.print(
+            f"Run [bold]{run.id}[/] of [bold]{escape(pipeline.name)}[/] started; its checkpoints go to "
+            f"{escape(app.checkpoints.store.location)}.\n"
+        )
         head = _watch(console, run, rehearsal, workers)
         history = [m for m in reversed(run.checkpoints()) if m.stage]
         console.print(_table(history, rehearsal))

@@ -36,9 +36,10 @@ class Milepost:
     Args:
         broker: The URL of a broker, or a Celery app to live in. Nothing: ``MILEPOST_URL``, or else the
             embedded server, which starts at the first use and keeps its data in ``.milepost``.
-        runs: The URL of the run store; by default the broker, where that is Redis.
+        runs: The URL of the run store; by default ``MILEPOST_RUNS``, or else the broker, where that is
+            Redis.
         checkpoints: The URL of the checkpoint store; by default ``MILEPOST_CHECKPOINTS``, or else the
-            run store's Redis.
+            run store's Redis or database.
         settings: Defaults to the ``MILEPOST_…`` variables.
 
     Raises:
@@ -62,7 +63,7 @@ class Milepost:
             broker = str(self._server.url)
         self.owns_celery = isinstance(broker, str)
         self.celery: Celery = _celery(broker) if isinstance(broker, str) else broker
-        self._runs_url = runs
+        self._runs_url = runs or self.settings.runs
         self._checkpoints_url = checkpoints or self.settings.checkpoints
         self._runtime: Runtime | None = None
         self._runtime_pid = 0
@@ -194,7 +195,7 @@ class Milepost:
         if not isinstance(url, str) or url.split("://")[0] not in REDIS_SCHEMES:
             raise Misconfigured(
                 f"The broker {redacted(str(url))} cannot keep runs. Name a run store: "
-                "Milepost(..., runs='redis://host/0')."
+                "Milepost(..., runs='postgresql://host/name') or redis://."
             )
         return url
 

@@ -16,8 +16,11 @@ class TaskSettings(CheckpointSettings):
     url: str | None = None
     """Broker and run store of ``Milepost()``; without it the embedded server is used."""
 
+    runs: str | None = None
+    """The run store; by default the broker, where that is Redis."""
+
     checkpoints: str | None = None
-    """The checkpoint store; by default the run store's Redis."""
+    """The checkpoint store; by default the run store's Redis or database."""
 
     heartbeat_lapse_seconds: float = Field(default=10.0, ge=2.0)
     """How long after its last heartbeat a process counts as gone; it sends three in that time."""
@@ -39,8 +42,8 @@ class TaskSettings(CheckpointSettings):
 
     retention_seconds: float = Field(default=7 * 86400.0, ge=0)
     """How long completed and cancelled runs are kept; 0: for good. Failed runs are kept until they
-    are retried or deleted. Applies to logs in the run store's Redis; elsewhere, use the store's own
-    rules."""
+    are retried or deleted. Applies to logs in the run store's own Redis or database; elsewhere, use the
+    store's rules."""
 
     lock_directory: Path = Path(gettempdir())
     """Where processes of one host prove to each other that they live."""
