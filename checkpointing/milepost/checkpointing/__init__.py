@@ -9,12 +9,14 @@ from .errors import (
     MilepostError,
     Misconfigured,
     MissingExtra,
+    MissingKey,
     NotFound,
     NotSerializable,
     Refused,
     TooLarge,
     Unavailable,
     UnknownFormat,
+    Unprotected,
 )
 from .manager import CheckpointManager
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record, Status
@@ -22,6 +24,7 @@ from .page import Page
 from .serializer import Serializer
 from .settings import CheckpointSettings
 from .stores import CheckpointStore, Entry, open_store
+from .types import Types
 
 __all__ = [
     "AlreadyExists",
@@ -40,6 +43,7 @@ __all__ = [
     "MilepostError",
     "Misconfigured",
     "MissingExtra",
+    "MissingKey",
     "NotFound",
     "NotSerializable",
     "Page",
@@ -48,7 +52,9 @@ __all__ = [
     "Serializer",
     "Status",
     "TooLarge",
+    "Types",
     "Unavailable",
     "UnknownFormat",
+    "Unprotected",
     "open_store",
 ]

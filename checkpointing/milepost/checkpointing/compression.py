@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from enum import IntEnum
 
 import zstandard
@@ -16,15 +18,20 @@ class Compression(IntEnum):
 
     NONE = 0
     ZSTD = 1
+    GZIP = 2
 
 
-def deflate(data: bytes, *, threshold_bytes: int) -> tuple[Compression, bytes]:
+def deflate(
+    data: bytes, *, threshold_bytes: int, by: Compression = Compression.ZSTD
+) -> tuple[Compression, bytes]:
     """Compress *data* if it has at least *threshold_bytes* and becomes smaller by it."""
-    if len(data) >= threshold_bytes:
+    if len(data) < threshold_bytes or by is Compression.NONE:
+        return Compression.NONE, data
+    if by is Compression.ZSTD:
         packed = zstandard.ZstdCompressor(level=_LEVEL).compress(data)
-        if len(packed) < len(data):
-            return Compression.ZSTD, packed
-    return Compression.NONE, data
+    else:
+        packed = gzip.compress(data, compresslevel=6, mtime=0)
+    return (by, packed) if len(packed) < len(data) else (Compression.NONE, data)
 
 
 def inflate(data: bytes, compression: Compression, *, size_bytes: int, limit_bytes: int) -> bytes:
@@ -54,6 +61,14 @@ def inflate(data: bytes, compression: Compression, *, size_bytes: int, limit_byt
                 raise Corrupt(f"The checkpoint's body is not a frame of {size_bytes} bytes.")
         except zstandard.ZstdError as error:
             raise Corrupt("The checkpoint's body does not inflate.") from error
+    elif compression is Compression.GZIP:
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            data = unpacker.decompress(data, size_bytes + 1)
+        except zlib.error as error:
+            raise Corrupt("The checkpoint's body does not inflate.") from error
+        if not unpacker.eof or unpacker.unused_data:
+            raise Corrupt(f"The checkpoint's body is not a member of {size_bytes} bytes.")
     if len(data) != size_bytes:
         raise Corrupt(f"The checkpoint's body has {len(data)} bytes; {size_bytes} were written.")
     return data

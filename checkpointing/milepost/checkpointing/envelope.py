@@ -1,6 +1,6 @@
 """The bytes around a checkpoint: magic, format, codec, compression, lengths, checksums.
 
-    header = MAGIC(4) format(1) codec(1) compression(1) reserved(1)
+    header = MAGIC(4) format(1) codec(1) compression(1) cipher(1)
              metadata length(4) body length(8) inflated length(8)
              body checksum(16) header checksum(16) metadata(JSON)
 
@@ -17,11 +17,12 @@ from enum import IntEnum
 from hashlib import blake2b
 
 from .compression import Compression
+from .encryption import Cipher
 from .errors import Corrupt, UnknownFormat
 
 MAGIC = b"MPCK"
 FORMAT = 1
-_FIXED = struct.Struct(">4sBBBxIQQ16s")
+_FIXED = struct.Struct(">4sBBBBIQQ16s")
 _SUM = 16
 PREFIX = _FIXED.size + _SUM
 """How many bytes stand before the metadata."""
@@ -31,6 +32,9 @@ class CodecId(IntEnum):
     """Which codec wrote the body; the number stands in the envelope."""
 
     JSON = 1
+    TYPED_JSON = 2
+    MSGPACK = 3
+    PICKLE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Header:
 
     codec: CodecId
     compression: Compression
+    cipher: Cipher
     body_bytes: int
     inflated_bytes: int
     body_checksum: bytes
@@ -46,11 +51,25 @@ class Header:
 
 
 def seal(
-    metadata: bytes, body: bytes, *, codec: CodecId, compression: Compression, inflated_bytes: int
+    metadata: bytes,
+    body: bytes,
+    *,
+    codec: CodecId,
+    compression: Compression,
+    inflated_bytes: int,
+    cipher: Cipher = Cipher.NONE,
 ) -> bytes:
     """Return the header that proves *metadata* and *body*."""
     fixed = _FIXED.pack(
-        MAGIC, FORMAT, codec, compression, len(metadata), len(body), inflated_bytes, _digest(body)
+        MAGIC,
+        FORMAT,
+        codec,
+        compression,
+        cipher,
+        len(metadata),
+        len(body),
+        inflated_bytes,
+        _digest(body),
     )
     return fixed + _digest(fixed + metadata) + metadata
 
@@ -64,8 +83,8 @@ def open_header(header: bytes) -> Header:
     """
     if len(header) < PREFIX or header[:4] != MAGIC:
         raise Corrupt("This is no Milepost checkpoint: its first bytes are not the magic ones.")
-    _, form, codec, compression, meta_bytes, body_bytes, inflated, body_sum = _FIXED.unpack_from(
-        header
+    _, form, codec, compression, cipher, meta_bytes, body_bytes, inflated, body_sum = (
+        _FIXED.unpack_from(header)
     )
     if form != FORMAT:
         raise UnknownFormat(
@@ -78,9 +97,11 @@ def open_header(header: bytes) -> Header:
     if header[_FIXED.size : PREFIX] != _digest(header[: _FIXED.size] + metadata):
         raise Corrupt("The header's checksum does not match.")
     try:
-        known = CodecId(codec), Compression(compression)
+        known = CodecId(codec), Compression(compression), Cipher(cipher)
     except ValueError as error:
-        raise UnknownFormat(f"Codec {codec} or compression {compression} is unknown.") from error
+        raise UnknownFormat(
+            f"Codec {codec}, compression {compression} or cipher {cipher} is unknown here."
+        ) from error
     return Header(*known, body_bytes, inflated, body_sum, metadata)
 
 
@@ -100,7 +121,7 @@ def header_bytes(data: bytes) -> int:
     """Return how long the header is that *data* begins with; of what is none, all there is."""
     if len(data) < PREFIX or data[:4] != MAGIC:
         return len(data)
-    return PREFIX + int(_FIXED.unpack_from(data)[4])
+    return PREFIX + int(_FIXED.unpack_from(data)[5])
 
 
 def split(data: bytes) -> tuple[bytes, bytes]:

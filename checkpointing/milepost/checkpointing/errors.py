@@ -9,7 +9,9 @@
         │   └── Expired        it was there, and its time is over
         ├── AlreadyExists      the number is taken; a checkpoint is written once
         ├── Corrupt            the bytes are not what was written, or another run's
-        │   └── UnknownFormat  written by a newer Milepost, or by something else
+        │   ├── UnknownFormat  written by a newer Milepost, or by something else
+        │   └── Unprotected    plain, or pickled, where that is not accepted
+        ├── MissingKey         encrypted with a key that is not in the ring; carries `key_name`
         ├── NotSerializable    the state cannot be kept; carries `path`
         ├── TooLarge           more bytes than allowed; carries `size_bytes`, `limit_bytes`
         ├── Unavailable        the store does not answer; trying again may help
@@ -75,6 +77,18 @@ class Corrupt(CheckpointError):
 
 class UnknownFormat(Corrupt):
     """The record's format version, codec or compression is not known here."""
+
+
+class Unprotected(Corrupt):
+    """The record is not encrypted, or is a pickle, where such is not accepted."""
+
+
+class MissingKey(CheckpointError):
+    """The record is encrypted with a key that is not in the ring."""
+
+    def __init__(self, message: str, *, key_name: str, key: CheckpointKey | None = None) -> None:
+        super().__init__(message, key=key)
+        self.key_name = key_name
 
 
 class NotSerializable(CheckpointError):

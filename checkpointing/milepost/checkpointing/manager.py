@@ -17,6 +17,7 @@ from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record,
 from .serializer import Serializer
 from .settings import CheckpointSettings
 from .stores import CheckpointStore, Entry, open_store
+from .types import Types
 
 
 class CheckpointManager(Closing):
@@ -28,13 +29,17 @@ class CheckpointManager(Closing):
     Args:
         store: A store, or the URL of one.
         settings: Defaults to the ``MILEPOST_…`` variables.
+        types: What states without a model may hold beside JSON; by default the built-in types.
     """
 
     def __init__(
-        self, store: CheckpointStore | str, settings: CheckpointSettings | None = None
+        self,
+        store: CheckpointStore | str,
+        settings: CheckpointSettings | None = None,
+        types: Types | None = None,
     ) -> None:
+        self.serializer = Serializer(settings, types)
         self.store = open_store(store, settings) if isinstance(store, str) else store
-        self.serializer = Serializer(settings)
 
     def create(
         self,

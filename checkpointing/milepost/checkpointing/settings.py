@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, SecretStr
 
 from .environment import Environment
 
@@ -16,6 +18,23 @@ class CheckpointSettings(Environment):
 
     compress_from_bytes: int = Field(default=4096, ge=0)
     """Bodies of at least this many bytes are compressed; below, zstd costs more than it saves."""
+
+    compression: Literal["zstd", "gzip", "none"] = "zstd"
+    """How bodies are compressed. What others wrote is read in any case."""
+
+    codec: Literal["json", "msgpack", "pickle"] = "json"
+    """How bodies are written. Pickles are read only where this says so, too."""
+
+    signing_key: SecretStr | None = Field(default=None, min_length=16)
+    """What pickles are signed with, and must be signed with to be read."""
+
+    encryption_keys: SecretStr | None = None
+    """``name:base64`` of 16, 24 or 32 bytes, more of them behind commas: the first encrypts, all decrypt.
+    Names, times, tags and error texts stay readable, but cannot be changed unnoticed."""
+
+    accept_unencrypted: bool = False
+    """Whether records without encryption are read although there are keys: while a store that was not
+    encrypted from the beginning still has some."""
 
     store_timeout_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     """How long one call to a store may take before it counts as unavailable."""

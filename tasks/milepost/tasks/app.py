@@ -9,7 +9,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import celeryd_init
 
-from milepost.checkpointing import CheckpointManager, Misconfigured, open_store
+from milepost.checkpointing import CheckpointManager, Misconfigured, Types, open_store
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.checkpointing.redis_connection import redacted
 
@@ -57,6 +57,8 @@ class Milepost:
         self.settings = settings or TaskSettings()
         self.pipelines: dict[str, Pipeline] = {}
         self.faultpoints = FaultPoints()
+        self.types = Types()
+        """What states without a model may hold beside JSON; `Types.register` adds classes."""
         self._server: Any = None
         if broker is None and (broker := self.settings.url) is None:
             self._server = service("server")()
@@ -120,7 +122,12 @@ class Milepost:
             runs = open_runs(runs_url, self.settings)
             log = open_store(self._checkpoints_url or runs_url, self.settings)
             self._runtime = Runtime(
-                self.celery, runs, log, self.settings, self.faultpoints, self.pipelines
+                self.celery,
+                runs,
+                CheckpointManager(log, self.settings, self.types),
+                self.settings,
+                self.faultpoints,
+                self.pipelines,
             )
             self._runtime_pid = os.getpid()
         return self._runtime

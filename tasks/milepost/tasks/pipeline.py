@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from milepost.checkpointing import Misconfigured
-from milepost.checkpointing.codec import dump_json
 from milepost.checkpointing.ids import new_run_id, valid_name
 
 from .digest import input_digest
@@ -133,8 +132,8 @@ class Pipeline:
         if first.input is not None:
             state = validated(state, first.input, first.name, run_id)
         # Refuses what cannot be written, so that the digest need not.
-        dump_json(state, name="state", adapter=first.input)
-        digest = input_digest(self.name, given, state, first.input)
+        plain = self.app.types.plain(state, "state", first.input)
+        digest = input_digest(self.name, given, plain, first.input)
         delay_seconds = 0.0 if delay is None else seconds(delay)
         self.app.lifecycle.start(self, run_id, state, digest, tags, delay_seconds)
         return Run(self.app, run_id)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
 
-from milepost.checkpointing import CheckpointManager, CheckpointStore
+from milepost.checkpointing import CheckpointManager
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.checkpointing.redis_connection import open_redis
 
@@ -40,7 +40,7 @@ class Runtime:
         self,
         celery: Celery,
         runs: RunStore,
-        log: CheckpointStore,
+        checkpoints: CheckpointManager,
         settings: TaskSettings,
         faultpoints: FaultPoints,
         pipelines: Mapping[str, Pipeline],
@@ -48,10 +48,10 @@ class Runtime:
         self.celery = celery
         self.pipelines = pipelines
         self.runs = runs
-        self.checkpoints = CheckpointManager(log, settings)
+        self.checkpoints = checkpoints
         self.settings = settings
         self.faultpoints = faultpoints
-        self.log_in_runs = runs.holds_log(log)
+        self.log_in_runs = runs.holds_log(checkpoints.store)
         self.routing = Routing(celery)
         outbox = Outbox(celery, push=self._broker_in_runs())
         self.dispatch = Dispatch(runs, outbox, settings)

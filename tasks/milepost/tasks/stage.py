@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 
 from milepost.checkpointing import Misconfigured
-from milepost.checkpointing.codec import join
 from milepost.checkpointing.ids import valid_name
+from milepost.checkpointing.plain_json import join
 
 from .duration import Duration, seconds
 from .errors import StateInvalid

@@ -115,7 +115,7 @@ def test_a_sound_state_of_another_type_is_a_validation_error() -> None:
     [
         ({"state": {"a": math.nan}}, "state.a"),
         ({"state": 1, "messages": [1, object()]}, "messages[1]"),
-        ({"state": 1, "tool_calls": [(1,)]}, "tool_calls[0]"),
+        ({"state": 1, "tool_calls": [1j]}, "tool_calls[0]"),
         ({"state": 1, "context": {"a": {"b": math.inf}}}, "context.a.b"),
     ],
 )

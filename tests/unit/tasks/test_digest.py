@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, Field, PlainSerializer, TypeAdapter
 from pydantic_core import core_schema
 
-from milepost.checkpointing.codec import dump_json
+from milepost.checkpointing.plain_json import dump_json
 from milepost.tasks.digest import input_digest
 from milepost.tasks.stage import validated
 
@@ -47,7 +47,7 @@ ORDER = TypeAdapter(Order)
 KEY = UUID(int=5)
 IN_ANOTHER_PROCESS = """
 from pydantic import TypeAdapter
-from milepost.checkpointing.codec import dump_json
+from milepost.checkpointing.plain_json import dump_json
 from milepost.tasks.digest import input_digest
 state = {"a", "bc", "def", "g", "h"}
 print(input_digest("p", state, state, TypeAdapter(set[str])))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, computed_field
 
 from milepost.checkpointing import NotSerializable
-from milepost.checkpointing.codec import dump_json, join, load_json
+from milepost.checkpointing.plain_json import dump_json, join, load_json
 
 _Pair = namedtuple("_Pair", "left right")
 _JSON = st.recursive(

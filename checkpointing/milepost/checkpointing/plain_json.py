@@ -16,7 +16,7 @@ _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _EMPTY = {b"[]": list, b"{}": dict}
-_DEEPEST = 200
+DEEPEST = 200
 """pydantic's parser reads no JSON that is nested deeper than this and one more."""
 
 
@@ -45,17 +45,17 @@ def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None)
             plain = _dump(adapter, value, "json")
         text = _ENCODER.encode(plain)
         data = text.encode()
-        if text.count("[") + text.count("{") > _DEEPEST:
+        if text.count("[") + text.count("{") > DEEPEST:
             from_json(data)
     except (ValueError, TypeError, RecursionError) as error:
         if adapter is None or plain is not value:
             fault = next(_faults(plain, name), None)
         else:
             fault = _undumpable(adapter, value, name)
-        raise _refusal(*(fault or (name, str(error)))) from error
+        raise refusal(*(fault or (name, str(error)))) from error
     if adapter is not None and isinstance(value, BaseModel) and _dump(_ANY, value, "json") != plain:
         # pydantic writes of another class what its type knows, and says nothing.
-        raise _refusal(name, f"its type does not keep all of a {type(value).__name__}")
+        raise refusal(name, f"its type does not keep all of a {type(value).__name__}")
     if adapter is not None and ("null" in text or "**********" in text):
         whole = _dump(adapter, value, "python")
         if _is_suspect(whole):
@@ -85,10 +85,11 @@ def _dump(adapter: TypeAdapter[Any], value: Any, mode: Literal["json", "python"]
     return adapter.dump_python(value, mode=mode, by_alias=False, round_trip=True, warnings="error")
 
 
-def _refusal(path: str, reason: str) -> NotSerializable:
+def refusal(path: str, reason: str) -> NotSerializable:
     return NotSerializable(
         f"{path} cannot be kept in a checkpoint: {reason}. Use dict, list, str, int, finite float, "
-        "bool or None, or annotate the stage with a pydantic model.",
+        "bool, None, a type of the table (milepost.checkpointing.Types), or annotate the stage with a "
+        "pydantic model.",
         path=path,
     )
 
@@ -99,13 +100,13 @@ def _faults(value: Any, path: str, around: tuple[int, ...] = ()) -> Iterator[tup
         if id(value) in around:
             yield path, "it contains itself"
             return
-        if len(around) >= _DEEPEST:
-            yield f"{path[:80]}…", f"it is nested deeper than {_DEEPEST}"
+        if len(around) >= DEEPEST:
+            yield f"{path[:80]}…", f"it is nested deeper than {DEEPEST}"
             return
         around = (*around, id(value))
     if isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str) or not _is_unicode(key):
+            if not isinstance(key, str) or not is_unicode(key):
                 yield path, f"its key {key!a} is no Unicode text"
             else:
                 yield from _faults(item, join(path, key), around)
@@ -116,7 +117,7 @@ def _faults(value: Any, path: str, around: tuple[int, ...] = ()) -> Iterator[tup
         if not math.isfinite(value):
             yield path, f"it is {value}"
     elif isinstance(value, str):
-        if not _is_unicode(value):
+        if not is_unicode(value):
             yield path, "it is no Unicode text"
     elif value is not None and not isinstance(value, int):
         yield path, f"it is of type {type(value).__name__}"
@@ -144,7 +145,7 @@ def _unknown(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield path, f"it is of type {type(value).__name__}"
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -170,9 +171,9 @@ def _is_suspect(value: Any) -> bool:
 def _check_unchanged(value: Any, written: Any, path: str) -> None:
     """Refuse what pydantic replaces in silence: NaN and infinity by null, secrets by asterisks."""
     if isinstance(value, float) and written is None:
-        raise _refusal(path, f"it is {value}")
+        raise refusal(path, f"it is {value}")
     if isinstance(value, SecretStr | SecretBytes) and value:
-        raise _refusal(path, "it is a secret, of which asterisks would be written")
+        raise refusal(path, "it is a secret, of which asterisks would be written")
     if isinstance(value, dict) and isinstance(written, dict):
         for key, item, other in zip(value, value.values(), written.values(), strict=False):
             _check_unchanged(item, other, join(path, key))
