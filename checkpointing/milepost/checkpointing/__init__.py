@@ -1,5 +1,7 @@
 """The durable state of a run, and where it is kept. Knows nothing of Celery."""
 
+from .comparison import ABSENT, Difference, compare
+from .config import CheckpointConfig
 from .errors import (
     AlreadyExists,
     CheckpointError,
@@ -21,23 +23,36 @@ from .errors import (
 from .manager import CheckpointManager
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record, Status
 from .page import Page
+from .policies import Adaptive, Always, AnyOf, AtSteps, EveryN, Interval, OnEvents, Policy, Since
+from .reader import CheckpointReader, Recovery
+from .retention import Usage
 from .serializer import Serializer
 from .settings import CheckpointSettings
 from .stores import CheckpointStore, Entry, open_store
 from .types import Types
 
 __all__ = [
+    "ABSENT",
+    "Adaptive",
     "AlreadyExists",
+    "Always",
+    "AnyOf",
+    "AtSteps",
     "Checkpoint",
+    "CheckpointConfig",
     "CheckpointError",
     "CheckpointKey",
     "CheckpointManager",
     "CheckpointMetadata",
+    "CheckpointReader",
     "CheckpointSettings",
     "CheckpointStore",
     "Corrupt",
+    "Difference",
     "Entry",
+    "EveryN",
     "Expired",
+    "Interval",
     "InvalidName",
     "Kind",
     "MilepostError",
@@ -46,15 +61,21 @@ __all__ = [
     "MissingKey",
     "NotFound",
     "NotSerializable",
+    "OnEvents",
     "Page",
+    "Policy",
     "Record",
+    "Recovery",
     "Refused",
     "Serializer",
+    "Since",
     "Status",
     "TooLarge",
     "Types",
     "Unavailable",
     "UnknownFormat",
     "Unprotected",
+    "Usage",
+    "compare",
     "open_store",
 ]

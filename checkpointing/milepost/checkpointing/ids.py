@@ -15,6 +15,8 @@ from .errors import InvalidName
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?", re.ASCII)
 
+_TELLING = re.compile(r"ckpt-(.{1,128})-([0-9a-f]{1,8})\.([0-9a-f]{1,8})-[0-9a-f]{12}", re.ASCII)
+
 
 def valid_name(name: object, what: str = "run id") -> str:
     """Return *name* unchanged if it keeps the rule.
@@ -44,3 +46,14 @@ def new_run_id() -> str:
 def new_checkpoint_id() -> str:
     """Return 32 random hex digits."""
     return secrets.token_hex(16)
+
+
+def telling_checkpoint_id(run_id: str, timeline: int, sequence: int) -> str:
+    """Return a fresh id from which `told_by` reads where its checkpoint stands."""
+    return f"ckpt-{run_id}-{timeline:x}.{sequence:x}-{secrets.token_hex(6)}"
+
+
+def told_by(checkpoint_id: str) -> tuple[str, int, int] | None:
+    """Return run id, timeline and sequence from an id that tells them; None: it does not."""
+    found = _TELLING.fullmatch(checkpoint_id)
+    return None if found is None else (found[1], int(found[2], 16), int(found[3], 16))

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from heapq import merge
-from itertools import chain, islice
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from .closing import Closing
-from .errors import AlreadyExists, Corrupt, Expired, NotFound
-from .ids import valid_name
-from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record, Status
-from .serializer import Serializer
+from .config import CheckpointConfig
+from .errors import AlreadyExists, CheckpointError, Misconfigured, NotFound
+from .ids import telling_checkpoint_id, valid_name
+from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Status
+from .pacing import Pace, Pacing
+from .reader import CheckpointReader
+from .retention import Retention, Usage
 from .settings import CheckpointSettings
-from .stores import CheckpointStore, Entry, open_store
+from .stores import CheckpointStore
 from .types import Types
 
+logger = logging.getLogger("milepost.checkpointing")
 
-class CheckpointManager(Closing):
+
+class CheckpointManager(CheckpointReader):
     """Creates, restores and removes the checkpoints of runs in one store.
 
     What it creates stands beside the commits of Milepost's engine and is never taken for one; what
-    it restores is the engine's last commit where there is one, else the last it created itself.
+    it restores is the engine's last commit where there is one, else the last it created itself. Its
+    methods may be called from several threads.
 
     Args:
         store: A store, or the URL of one.
         settings: Defaults to the ``MILEPOST_…`` variables.
         types: What states without a model may hold beside JSON; by default the built-in types.
+        config: When checkpoints are written and which are kept; by default all.
     """
 
     def __init__(
@@ -37,9 +43,16 @@ class CheckpointManager(Closing):
         store: CheckpointStore | str,
         settings: CheckpointSettings | None = None,
         types: Types | None = None,
+        config: CheckpointConfig | None = None,
     ) -> None:
-        self.serializer = Serializer(settings, types)
-        self.store = open_store(store, settings) if isinstance(store, str) else store
+        super().__init__(store, settings, types)
+        self.config = config or CheckpointConfig()
+        self.failed_cleanups = 0
+        """How often the background cleanup has failed since the start; each is logged."""
+        self._retention = Retention(self.store, self.serializer, self.config)
+        self._pacing = Pacing(self.config.decides)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def create(
         self,
@@ -56,119 +69,102 @@ class CheckpointManager(Closing):
         parent_id: str | None = None,
         status: Status = Status.RUNNING,
         error: str | None = None,
-    ) -> Checkpoint:
-        """Write the run's next checkpoint and return it.
+        force: bool = False,
+        event: str | None = None,
+        work: float = 0.0,
+    ) -> Checkpoint | None:
+        """Write the run's next checkpoint and return it; None if the configuration puts it off.
 
-        Two callers at once get two numbers. The checkpoint is durable when this returns; a process
-        that dies in it leaves a whole checkpoint or none.
+        Two callers at once get two numbers. A checkpoint that is returned is durable; a process that dies
+        in here leaves a whole one or none. What is put off is kept as it is now, and is written when it is
+        due (see `start`), or by `flush`, `mark_completed`, `mark_failed` and `stop`, unless something newer
+        was offered meanwhile.
 
         Args:
-            state: A pydantic model or JSON.
-            ttl_seconds: After this long the checkpoint counts as expired. None: never.
+            state: A pydantic model, JSON, or what *types* know.
+            ttl_seconds: After this long the checkpoint counts as expired. None: as configured; 0: never.
             parent_id: The `checkpoint_id` it continues from; by default the last one's.
+            force: Write it, whatever the configuration says.
+            event: What has happened, for policies that write on events.
+            work: What was done since the last offer, for policies that weigh it.
 
         Raises:
             InvalidName: *run_id*, *step_name* or a tag breaks the rule for names.
             NotSerializable: The state cannot be kept; nothing was written.
             TooLarge: It is over `max_record_bytes`; nothing was written.
+            Misconfigured: *ttl_seconds* is no time.
         """
         valid_name(run_id)
         if step_name is not None:
             valid_name(step_name, "step name")
         now = datetime.now(UTC)
-        expires_at = None if ttl_seconds is None else now + timedelta(seconds=ttl_seconds)
-        while True:
-            last = self._last(run_id, Kind.MANUAL)
-            checkpoint = Checkpoint(
-                metadata=CheckpointMetadata(
-                    run_id=run_id,
-                    sequence=last.sequence + 1 if last else 0,
-                    kind=Kind.MANUAL,
-                    parent=parent_id or (last.checkpoint_id if last else None),
-                    status=status,
-                    stage=step_name,
-                    tags=tuple(valid_name(tag, "tag") for tag in tags),
-                    cost=dict(cost or {}),
-                    created_at=now,
-                    expires_at=expires_at,
-                    error=error,
-                ),
-                state=state,
-                messages=list(messages),
-                tool_calls=list(tool_calls),
-                context=dict(context or {}),
-            )
-            try:
-                self.store.put(self.serializer.encode(checkpoint))
-            except AlreadyExists:
-                continue  # Another caller took the number; the next one is free or taken in turn.
-            return checkpoint
-
-    def restore(self, run_id: str, *, state_type: Any = None) -> Checkpoint:
-        """Return the checkpoint the run would go on from.
-
-        Args:
-            state_type: Validate the state as this type, and return it as such.
-
-        Raises:
-            NotFound: The run has no checkpoint.
-            Expired: It has, but the time to live of the last is over.
-            Corrupt: The last one is damaged. No earlier one is returned in its place.
-        """
-        valid_name(run_id)
-        for kind in (Kind.COMMIT, Kind.MANUAL):
-            record = self.store.latest(run_id, kind)
-            if record is not None:
-                return self._open(record, state_type)
-        raise NotFound(f"Run {run_id} has no checkpoint in {self.store.location}.", run_id=run_id)
-
-    def restore_from(
-        self, run_id: str, checkpoint_id: str, *, state_type: Any = None
-    ) -> Checkpoint:
-        """Return the checkpoint with this `checkpoint_id`, however old, past damaged ones.
-
-        Raises:
-            NotFound: The run has no such checkpoint.
-            Expired: Its time to live is over.
-            Corrupt: It is damaged, or was not found among others that are.
-        """
-        valid_name(run_id)
-        damaged: Corrupt | None = None
-        for entry in chain.from_iterable(self._entries(run_id, kind) for kind in Kind):
-            try:
-                metadata = self.serializer.metadata(entry.key, entry.header)
-            except Corrupt as error:
-                damaged = error
-                continue
-            if metadata.checkpoint_id == checkpoint_id:
-                return self.get(metadata.key, state_type=state_type)
-        raise damaged or NotFound(
-            f"Run {run_id} has no checkpoint with id {checkpoint_id!r}.", run_id=run_id
+        if ttl_seconds is not None and not 0 <= ttl_seconds < float("inf"):
+            raise Misconfigured(f"ttl_seconds is {ttl_seconds}: expected seconds, 0 or None.")
+        ttl_seconds = self.config.default_ttl_seconds if ttl_seconds is None else ttl_seconds
+        offer = Checkpoint(
+            metadata=CheckpointMetadata(
+                run_id=run_id,
+                sequence=0,
+                kind=Kind.MANUAL,
+                parent=parent_id,
+                status=status,
+                stage=step_name,
+                tags=tuple(valid_name(tag, "tag") for tag in tags),
+                cost=dict(cost or {}),
+                created_at=now,
+                expires_at=now + timedelta(seconds=ttl_seconds) if ttl_seconds else None,
+                error=error,
+            ),
+            state=state,
+            messages=list(messages),
+            tool_calls=list(tool_calls),
+            context=dict(context or {}),
         )
+        pace = self._pacing.of(run_id)
+        with pace.lock:
+            due = self._pacing.is_due(pace, offer, event, work) and self.config.auto_checkpoint
+            if force or due:
+                return self._write(pace, offer)
+            # As it is now: the caller may go on changing it.
+            record = self.serializer.encode(offer)
+            pace.offered = self.serializer.decode(record)
+            return None
 
-    def get(self, key: CheckpointKey, *, state_type: Any = None) -> Checkpoint:
-        """Return the checkpoint under *key*; raises as `restore_from` does."""
-        return self._open(self.store.get(key), state_type)
+    def flush(self, run_id: str) -> Checkpoint | None:
+        """Write what `create` put off for a run, if there is something; return it."""
+        pace = self._pacing.of(valid_name(run_id))
+        with pace.lock:
+            return None if pace.offered is None else self._write(pace, pace.offered)
 
-    def list(self, run_id: str, *, limit: int | None = None) -> list[CheckpointMetadata]:
-        """Return the metadata of the run's checkpoints, newest first; bodies are not read."""
-        return [*islice(self._metadata(valid_name(run_id)), limit)]
-
-    def delete(self, key: CheckpointKey) -> bool:
-        """Remove one checkpoint; False if there was none."""
-        return self.store.delete(key)
+    def delete(self, checkpoint: str | CheckpointKey, run_id: str | None = None) -> bool:
+        """Remove one checkpoint, by its id or key; False if there was none."""
+        if isinstance(checkpoint, str):
+            try:
+                checkpoint = self.find(checkpoint, run_id)
+            except NotFound:
+                return False
+        return self.store.delete(checkpoint)
 
     def delete_run(self, run_id: str) -> int:
         """Remove all checkpoints of a run and return how many there were."""
-        return self.store.delete_run(valid_name(run_id))
+        self._pacing.forget(valid_name(run_id))
+        return self.store.delete_run(run_id)
 
     def mark_completed(self, run_id: str) -> Checkpoint:
         """Write a last checkpoint with status ``completed`` and the state of the one before.
 
+        Then remove what `on_success` says.
+
         Raises:
             NotFound: The run has no checkpoint.
         """
-        return self._mark(run_id, Status.COMPLETED)
+        final = self._mark(run_id, Status.COMPLETED)
+        if self.config.on_success == "final":
+            self._retention.keep_only(final.metadata)
+        elif self.config.on_success == "none":
+            self.store.delete_run(run_id)
+        self._pacing.forget(run_id)
+        return final
 
     def mark_failed(self, run_id: str, error: str | None = None) -> Checkpoint:
         """Write a last checkpoint with status ``failed``, *error* and the state of the one before.
@@ -176,15 +172,101 @@ class CheckpointManager(Closing):
         Raises:
             NotFound: The run has no checkpoint.
         """
-        return self._mark(run_id, Status.FAILED, error)
+        final = self._mark(run_id, Status.FAILED, error)
+        self._pacing.forget(run_id)
+        return final
+
+    @contextmanager
+    def failures_kept(self, run_id: str) -> Iterator[None]:
+        """Within the block, write an error checkpoint of whatever is raised, and let it go on.
+
+        That it cannot be written is logged, and does not take the place of what was raised.
+        """
+        try:
+            yield
+        except Exception as error:
+            try:
+                self.mark_failed(run_id, f"{type(error).__name__}: {error}")
+            except CheckpointError:
+                logger.exception("Run %s: its failure could not be kept.", run_id)
+            raise
+
+    def usage(self, run_id: str) -> Usage:
+        """Return how many checkpoints a run has, and the bytes they take."""
+        return self._retention.usage(valid_name(run_id))
+
+    def total_usage(self) -> Usage:
+        """Return the same of all runs of the store; reads all headers."""
+        return self._retention.total_usage()
+
+    def prune(self, run_id: str) -> int:
+        """Apply the configured limits to one run and return how many checkpoints were removed."""
+        return self._retention.prune(valid_name(run_id))
+
+    def cleanup(self) -> int:
+        """Apply the configured limits to every run and return how many checkpoints were removed."""
+        return self._retention.cleanup()
+
+    def start(self) -> None:
+        """Write what is due and clean up in the background, until `stop` or `close`; twice is harmless."""
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(
+                target=self._look_after, name="milepost-checkpoints", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End what `start` began, and write everything that was put off; twice is harmless."""
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+            self._thread = None
+        for run_id in self._pacing.offered():
+            self.flush(run_id)
 
     def close(self) -> None:
-        """Close the store."""
-        self.store.close()
+        """Stop, and close the store."""
+        try:
+            self.stop()
+        finally:
+            super().close()
+
+    def _write(self, pace: Pace, offer: Checkpoint) -> Checkpoint:
+        """Give *offer* the next number and write it; the pace is locked."""
+        began = time.monotonic()
+        run_id = offer.run_id
+        if pace.last is None:
+            pace.last = self._last(run_id)
+        while True:
+            last = pace.last
+            sequence = last.sequence + 1 if last else 0
+            key = offer.metadata.key._replace(sequence=sequence)
+            parent = offer.metadata.parent or (last.checkpoint_id if last else None)
+            metadata = offer.metadata.model_copy(
+                update={
+                    "sequence": sequence,
+                    "parent": parent,
+                    "checkpoint_id": telling_checkpoint_id(run_id, key.timeline, sequence),
+                }
+            )
+            checkpoint = offer.model_copy(update={"metadata": metadata})
+            try:
+                self.store.put(self.serializer.encode(checkpoint))
+            except AlreadyExists:
+                # Another process took the number; the next one is free or taken in turn.
+                pace.last = self._last(run_id)
+                continue
+            self._pacing.written(pace, metadata, time.monotonic() - began)
+            self._retention.make_room(metadata.key)
+            return checkpoint
 
     def _mark(self, run_id: str, status: Status, error: str | None = None) -> Checkpoint:
+        self.flush(run_id)
         last = self.restore(run_id)
-        return self.create(
+        if last is None:
+            raise self.missing(run_id)
+        marked = self.create(
             run_id,
             last.state,
             messages=last.messages,
@@ -195,40 +277,27 @@ class CheckpointManager(Closing):
             parent_id=last.metadata.checkpoint_id,
             status=status,
             error=error,
+            force=True,
         )
+        assert marked is not None
+        return marked
 
-    def _last(self, run_id: str, kind: Kind) -> CheckpointMetadata | None:
-        page = self.store.history(run_id, kind, limit=1)
+    def _look_after(self) -> None:
+        tick = min(self.config.cleanup_interval, self.config.checkpoint_interval or 1.0, 1.0)
+        clean_at = time.monotonic() + self.config.cleanup_interval
+        while not self._stop.wait(tick):
+            try:
+                for run_id in self._pacing.offered():
+                    pace = self._pacing.of(run_id)
+                    if self.config.auto_checkpoint and self._pacing.is_overdue(pace):
+                        self.flush(run_id)
+                if time.monotonic() >= clean_at:
+                    clean_at = time.monotonic() + self.config.cleanup_interval
+                    self.cleanup()
+            except Exception:
+                self.failed_cleanups += 1
+                logger.exception("Looking after checkpoints failed; it is tried again.")
+
+    def _last(self, run_id: str) -> CheckpointMetadata | None:
+        page = self.store.history(run_id, Kind.MANUAL, limit=1)
         return next((self.serializer.metadata(e.key, e.header) for e in page.items), None)
-
-    def _open(self, record: Record, state_type: Any) -> Checkpoint:
-        adapter = _adapter(state_type)
-        checkpoint = self.serializer.decode(record, state_type=adapter)
-        if checkpoint.metadata.is_expired:
-            raise Expired(
-                f"Checkpoint {record.key.path} of run {record.key.run_id} expired at "
-                f"{checkpoint.metadata.expires_at:%Y-%m-%d %H:%M:%S} UTC.",
-                key=record.key,
-            )
-        return checkpoint
-
-    def _metadata(self, run_id: str) -> Iterator[CheckpointMetadata]:
-        series = (
-            (self.serializer.metadata(entry.key, entry.header) for entry in entries)
-            for entries in [self._entries(run_id, kind) for kind in Kind]
-        )
-        return merge(*series, key=lambda metadata: metadata.created_at, reverse=True)
-
-    def _entries(self, run_id: str, kind: Kind) -> Iterator[Entry]:
-        cursor: str | None = None
-        while True:
-            page = self.store.history(run_id, kind, cursor=cursor)
-            yield from page.items
-            if (cursor := page.cursor) is None:
-                return
-
-
-def _adapter(state_type: Any) -> TypeAdapter[Any] | None:
-    if state_type is None or isinstance(state_type, TypeAdapter):
-        return state_type
-    return TypeAdapter(state_type)

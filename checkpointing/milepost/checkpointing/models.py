@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -10,10 +12,12 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
 
-from .errors import CheckpointError
+from .errors import CheckpointError, Corrupt
 from .ids import new_checkpoint_id
+from .types import Types
 
 MAIN_LANE = "main"
+_PARTS = ("state", "messages", "tool_calls", "context")
 _PATH = re.compile(r"([a-z]+)/([A-Za-z0-9._-]+)/([0-9a-f]{8})\.([0-9a-f]{8})")
 
 
@@ -117,6 +121,18 @@ class CheckpointMetadata(BaseModel):
         return CheckpointKey(self.run_id, self.sequence, self.timeline, self.kind, self.lane)
 
     @property
+    def step_name(self) -> str | None:
+        """The stage, by the name that `CheckpointManager.create` has for it."""
+        return self.stage
+
+    @property
+    def ttl_seconds(self) -> float | None:
+        """The time to live, from its creation; None: for ever."""
+        if self.expires_at is None:
+            return None
+        return (self.expires_at - self.created_at).total_seconds()
+
+    @property
     def is_expired(self) -> bool:
         """Whether the time to live is over, by this process's clock."""
         return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
@@ -141,6 +157,51 @@ class Checkpoint(BaseModel):
     def run_id(self) -> str:
         """The run it belongs to."""
         return self.metadata.run_id
+
+    @property
+    def checkpoint_id(self) -> str:
+        """Its id."""
+        return self.metadata.checkpoint_id
+
+    def to_dict(self, types: Types | None = None) -> dict[str, Any]:
+        """Return it as what JSON can hold, for programs other than Milepost.
+
+        Args:
+            types: What the state may hold beside JSON; by default the built-in types.
+
+        Raises:
+            NotSerializable: A value is of no known type.
+        """
+        table = types or Types()
+        parts = {name: table.flatten(getattr(self, name), name) for name in _PARTS}
+        return {"metadata": self.metadata.model_dump(mode="json", exclude_none=True), **parts}
+
+    def to_json(self, types: Types | None = None) -> str:
+        """Return what `to_dict` does, as text."""
+        return json.dumps(self.to_dict(types), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], types: Types | None = None) -> Checkpoint:
+        """Read what `to_dict` wrote; a state of a model comes back as a dict.
+
+        Raises:
+            Corrupt: It is none.
+        """
+        table = types or Types()
+        try:
+            metadata = CheckpointMetadata.model_validate_json(json.dumps(data["metadata"]))
+            return cls(metadata=metadata, **{name: table.revive(data[name]) for name in _PARTS})
+        except (KeyError, TypeError, ValueError) as error:
+            raise Corrupt(f"This is no checkpoint: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str | bytes, types: Types | None = None) -> Checkpoint:
+        """Read what `to_json` wrote; raises as `from_dict` does."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise Corrupt(f"This is no checkpoint: {error}") from error
+        return cls.from_dict(data, types)
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,7 @@ def checkpoints(
     if show_state:
         print_json(app.checkpoints.get(app.lifecycle.head(run_id).key).state)
         return
-    history = app.checkpoints.list(run_id, limit=limit)
+    history = app.checkpoints.list_checkpoints(run_id, limit=limit)
     if not history:
         raise UnknownRun(f"No checkpoint of run {run_id} in {app.checkpoints.store.location}.")
     if as_lines:

@@ -63,7 +63,7 @@ class Run:
 
     def checkpoints(self, limit: int | None = None) -> list[CheckpointMetadata]:
         """Return the metadata of the run's checkpoints, newest first."""
-        return self._app.checkpoints.list(self.id, limit=limit)
+        return self._app.checkpoints.list_checkpoints(self.id, limit=limit)
 
     def wait(self, timeout: float | None = None) -> Run:
         """Return when the run has completed.

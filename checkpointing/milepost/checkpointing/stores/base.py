@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -71,6 +72,17 @@ class CheckpointStore(Closing, ABC):
         limit: int = 100,
     ) -> Page[Entry]:
         """List a series, last record first, without reading bodies."""
+
+    def entries(
+        self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE
+    ) -> Iterator[Entry]:
+        """List all of a series, last record first, a page at a time."""
+        cursor: str | None = None
+        while True:
+            page = self.history(run_id, kind, lane, cursor=cursor)
+            yield from page.items
+            if (cursor := page.cursor) is None:
+                return
 
     @abstractmethod
     def runs(self, *, cursor: str | None = None, limit: int = 100) -> Page[str]:

@@ -1,0 +1,127 @@
+"""The verbs of `milepost.checkpointing`, awaitable, for programs on asyncio.
+
+Every call runs in a thread of asyncio's pool, so the loop goes on meanwhile. A call that is cancelled goes
+on to its end there: a checkpoint is whole or not there, as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from urllib.parse import quote
+
+from . import manager
+from .config import CheckpointConfig
+from .errors import CheckpointError
+from .manager import logger
+from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Status
+from .reader import Recovery
+from .settings import CheckpointSettings
+from .stores import CheckpointStore, open_store
+from .stores.file import FileCheckpointStore as _FileCheckpointStore
+from .stores.memory import MemoryCheckpointStore as InMemoryCheckpointStore
+from .types import Types
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointConfig",
+    "CheckpointKey",
+    "CheckpointManager",
+    "CheckpointMetadata",
+    "CheckpointSettings",
+    "CheckpointStore",
+    "FileCheckpointStore",
+    "InMemoryCheckpointStore",
+    "Kind",
+    "Recovery",
+    "Status",
+    "Types",
+    "open_store",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Sync = manager.CheckpointManager
+
+
+class FileCheckpointStore(_FileCheckpointStore):
+    """The file store, by the path of its folder."""
+
+    def __init__(
+        self, path: str | PathLike[str], settings: CheckpointSettings | None = None
+    ) -> None:
+        folder = Path(path).expanduser().absolute()
+        super().__init__(f"file://{quote(str(folder))}", settings)
+
+
+def _awaitable(
+    method: Callable[Concatenate[Sync, P], T],
+) -> Callable[Concatenate[CheckpointManager, P], Coroutine[Any, Any, T]]:
+    @wraps(method)
+    async def call(self: CheckpointManager, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(method, self.sync, *args, **kwargs)
+
+    return cast("Callable[Concatenate[CheckpointManager, P], Coroutine[Any, Any, T]]", call)
+
+
+class CheckpointManager:
+    """`milepost.checkpointing.CheckpointManager` with the same arguments and methods, to be awaited."""
+
+    def __init__(
+        self,
+        store: CheckpointStore | str,
+        settings: CheckpointSettings | None = None,
+        types: Types | None = None,
+        config: CheckpointConfig | None = None,
+    ) -> None:
+        self.sync = Sync(store, settings, types, config)
+        """The manager that does the work."""
+
+    create = _awaitable(Sync.create)
+    flush = _awaitable(Sync.flush)
+    restore = _awaitable(Sync.restore)
+    recover = _awaitable(Sync.recover)
+    restore_from = _awaitable(Sync.restore_from)
+    get = _awaitable(Sync.get)
+    list_checkpoints = _awaitable(Sync.list_checkpoints)
+    inspect = _awaitable(Sync.inspect)
+    delete = _awaitable(Sync.delete)
+    delete_run = _awaitable(Sync.delete_run)
+    mark_completed = _awaitable(Sync.mark_completed)
+    mark_failed = _awaitable(Sync.mark_failed)
+    usage = _awaitable(Sync.usage)
+    total_usage = _awaitable(Sync.total_usage)
+    prune = _awaitable(Sync.prune)
+    cleanup = _awaitable(Sync.cleanup)
+    start = _awaitable(Sync.start)
+    stop = _awaitable(Sync.stop)
+    close = _awaitable(Sync.close)
+
+    @asynccontextmanager
+    async def failures_kept(self, run_id: str) -> AsyncIterator[None]:
+        """Within the block, write an error checkpoint of whatever is raised, and let it go on."""
+        try:
+            yield
+        except Exception as error:
+            try:
+                await self.mark_failed(run_id, f"{type(error).__name__}: {error}")
+            except CheckpointError:
+                logger.exception("Run %s: its failure could not be kept.", run_id)
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
