@@ -94,6 +94,26 @@ def build(env: Mapping[str, str]) -> Milepost:
     def fourth(state: Trail, ctx: Context) -> Trail:
         return work(state, ctx)
 
+    counting = app.pipeline("counting")
+
+    @counting.stage
+    def count(state: Trail, ctx: Context) -> Trail:
+        sums = ctx.progress or {"total": 0}
+
+        def pay() -> str:
+            ledger.append(ctx.run_id, "pay", ctx.attempt)
+            return "receipt"
+
+        paid = ctx.once("pay", pay)
+        for number in ctx.track(range(40), every=0, value=sums):
+            ledger.append(ctx.run_id, f"item-{number}", ctx.attempt)
+            if number == 20 and ctx.attempt == 1:
+                fault.act(ctx.run_id, ctx.stage)
+            sums["total"] += number
+        ctx.messages.append({"role": "assistant", "content": paid})
+        ctx.context.update(sums)
+        return Trail(done=[*state.done, paid, str(sums["total"])])
+
     poison = app.pipeline("poison")
 
     @poison.stage

@@ -30,6 +30,14 @@ class Kind(StrEnum):
 
     COMMIT = "commit"
     MANUAL = "manual"
+    PROGRESS = "progress"
+    """How far a stage that still runs has come; its timeline is the fencing token."""
+    JOURNAL = "journal"
+    """What a stage does once: the lane is the name of the effect."""
+
+
+SNAPSHOTS = (Kind.COMMIT, Kind.MANUAL)
+"""The kinds that a run can go on from; the others are a stage's own."""
 
 
 class Status(StrEnum):

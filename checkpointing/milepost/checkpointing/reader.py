@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from .closing import Closing
 from .errors import CheckpointError, Corrupt, Expired, NotFound
 from .ids import told_by, valid_name
-from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record
+from .models import SNAPSHOTS, Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record
 from .serializer import Serializer
 from .settings import CheckpointSettings
 from .stores import CheckpointStore, open_store
@@ -68,7 +68,7 @@ class CheckpointReader(Closing):
         if fall_back:
             return self.recover(run_id, state_type=state_type, fresh=True).checkpoint
         valid_name(run_id)
-        for kind in (Kind.COMMIT, Kind.MANUAL):
+        for kind in SNAPSHOTS:
             record = self.store.latest(run_id, kind)
             if record is not None:
                 return self._open(record, state_type)
@@ -93,7 +93,7 @@ class CheckpointReader(Closing):
             CheckpointError: Why the last cannot be used, if neither is allowed to help.
         """
         passed_over: list[CheckpointError] = []
-        for kind in (Kind.COMMIT, Kind.MANUAL):
+        for kind in SNAPSHOTS:
             for entry in self.store.entries(valid_name(run_id), kind):
                 try:
                     checkpoint = self._open(self.store.get(entry.key), state_type)
@@ -142,7 +142,7 @@ class CheckpointReader(Closing):
     def inspect(self, run_id: str) -> dict[CheckpointKey, CheckpointMetadata | CheckpointError]:
         """Prove every checkpoint of a run: its metadata, or what is wrong with it. Reads all bodies."""
         found: dict[CheckpointKey, CheckpointMetadata | CheckpointError] = {}
-        for kind in Kind:
+        for kind in SNAPSHOTS:
             for entry in self.store.entries(valid_name(run_id), kind):
                 try:
                     found[entry.key] = self.get(entry.key).metadata
@@ -167,7 +167,7 @@ class CheckpointReader(Closing):
         if run_id is None:
             raise NotFound(f"The id {checkpoint_id!r} does not tell its run; name the run, too.")
         damaged: Corrupt | None = None
-        for kind in Kind:
+        for kind in SNAPSHOTS:
             for entry in self.store.entries(valid_name(run_id), kind):
                 try:
                     metadata = self.serializer.metadata(entry.key, entry.header)
@@ -202,7 +202,7 @@ class CheckpointReader(Closing):
     def _metadata(self, run_id: str) -> Iterator[CheckpointMetadata]:
         series = (
             (self.serializer.metadata(entry.key, entry.header) for entry in entries)
-            for entries in [self.store.entries(run_id, kind) for kind in Kind]
+            for entries in [self.store.entries(run_id, kind) for kind in SNAPSHOTS]
         )
         return merge(*series, key=lambda metadata: metadata.created_at, reverse=True)
 

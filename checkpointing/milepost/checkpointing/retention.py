@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from .config import CheckpointConfig
 from .errors import CheckpointError, Corrupt
-from .models import CheckpointKey, CheckpointMetadata, Kind, Record
+from .models import SNAPSHOTS, CheckpointKey, CheckpointMetadata, Kind, Record
 from .serializer import Serializer
 from .stores import CheckpointStore
 
@@ -105,7 +105,7 @@ class Retention:
         """Return what a run takes, the engine's commits included."""
         sizes = [
             len(entry.header) + entry.body_bytes
-            for kind in Kind
+            for kind in SNAPSHOTS
             for entry in self._store.entries(run_id, kind)
         ]
         return Usage(len(sizes), sum(sizes))

@@ -51,10 +51,17 @@ def describe(head: Head) -> str:
     """Say in a few words what the run is at."""
     if head.status is RunStatus.RUNNING:
         again = f" (try {head.attempt})" if head.attempt > 1 else ""
-        return f"[cyan]{escape(head.stage)}[/]{again} on {escape(head.worker)}"
+        return f"[cyan]{escape(head.stage)}[/]{again} on {escape(head.worker)}{_far(head)}"
     if head.status.ended:
         return f"[bold]{head.status}[/]"
     return f"{head.status}: {escape(head.stage)}"
+
+
+def _far(head: Head) -> str:
+    if head.stage_progress is None:
+        return ""
+    done, total = head.stage_progress
+    return f": {done:,}" + (f" of {total:,}" if total else "")
 
 
 def watch(run: Run, console: Console, timeout: float | None = None) -> Head:

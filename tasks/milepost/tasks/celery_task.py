@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
@@ -16,6 +18,8 @@ from .stage import Stage
 if TYPE_CHECKING:
     from .app import Milepost
     from .pipeline import Pipeline
+
+logger = logging.getLogger("milepost")
 
 
 def create_task(app: Milepost, pipeline: Pipeline, stage: Stage) -> None:
@@ -33,7 +37,7 @@ def create_task(app: Milepost, pipeline: Pipeline, stage: Stage) -> None:
             app.runs.put_aside(step, message[:10_000])
             return f"put aside: {step}"
         try:
-            return app.runtime.engine.execute(pipeline, stage, step)
+            return app.runtime.engine.execute(pipeline, stage, step, announcing(task))
         except StageFailed as failed:
             if failed.delay_seconds is None:
                 raise failed.error from None
@@ -41,6 +45,16 @@ def create_task(app: Milepost, pipeline: Pipeline, stage: Stage) -> None:
             raise RetryAnnounced(
                 f"in {failed.delay_seconds:.1f} s", exc=failed.error, when=failed.delay_seconds
             ) from None
+
+    def announcing(task: Task) -> Callable[[int, int | None], None]:
+        def announce(done: int, total: int | None) -> None:
+            if app.celery.conf.worker_send_task_events:
+                try:
+                    task.send_event("task-progress", retry=False, done=done, total=total)
+                except Exception as error:  # noqa: BLE001 - news, on which nothing hangs
+                    logger.warning("Progress could not be announced: %s", error)
+
+        return announce
 
     app.celery.task(
         run_stage,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
 
+from .duration import Duration
 from .errors import ClaimLost, HandBack
+from .progress import Progress
+
+T = TypeVar("T")
+Once = Callable[[str, Callable[[], Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,14 @@ class Context:
     """A logger that knows run, stage and attempt."""
     _stopping: Callable[[], bool]
     _cancelled: Callable[[], bool]
+    messages: list[Any] = field(default_factory=list)
+    """The run's conversation so far; what is appended is committed with the stage."""
+    tool_calls: list[Any] = field(default_factory=list)
+    """The tool calls made so far; the same."""
+    context: dict[str, Any] = field(default_factory=dict)
+    """What else goes along with the run, such as who it is for; the same."""
+    _progress: Progress = field(default_factory=Progress)
+    _once: Once = lambda name, work: work()
 
     @property
     def stopping(self) -> bool:
@@ -42,11 +56,104 @@ class Context:
         """
         return self._cancelled()
 
+    @property
+    def progress(self) -> Any:
+        """What an earlier try of this stage saved last, or this one; None if nothing."""
+        return self._progress.value
+
+    def save(self, progress: Any, *, every: Duration = 0) -> bool:
+        """Keep *progress* for the next try of this stage, should this one not come to its end.
+
+        It is written whole or not at all, only while this try holds the run, and dropped when the stage is
+        committed. A store that is away is logged, and the stage goes on.
+
+        Args:
+            progress: JSON, or what `Milepost.types` knows.
+            every: Do nothing if the last time was less than this ago.
+
+        Returns:
+            Whether it was due.
+
+        Raises:
+            ClaimLost: The run was cancelled, or given to another worker.
+            NotSerializable: It cannot be kept.
+        """
+        return self._progress.save(progress, every)
+
+    def track(
+        self,
+        items: Iterable[T],
+        *,
+        every: Duration = "5s",
+        name: str = "items",
+        value: Any = None,
+    ) -> Iterator[T]:
+        """Loop over *items*; after a crash, the next try goes on behind the last position saved.
+
+        Up to *every* of the work is done again, so the loop's body must bear that. When the worker is told
+        to stop, the position is saved and the stage handed back: another worker goes on with it.
+
+        Args:
+            items: The same in the same order at every try. A sequence is not read from its beginning.
+            every: How often the position is saved, with what `progress` is then.
+            name: Of the loop, if the stage has several.
+            value: What the loop gathers, as a list, dict or model that it changes: saved with the position
+                as it is then, and the next try's `progress`. The items that are skipped are not seen again.
+
+        Raises:
+            ClaimLost: The run was cancelled, or given to another worker.
+        """
+
+        is_leaving = False
+
+        def leaving() -> bool:
+            nonlocal is_leaving
+            self.check()
+            is_leaving = self.stopping
+            return is_leaving
+
+        for item in self._progress.track(
+            items, every=every, name=name, value=value, leaving=leaving
+        ):
+            if is_leaving:
+                self.hand_back()
+            yield item
+
+    def once(self, name: str, work: Callable[[], T]) -> T:
+        """Call *work* and keep what it returns: every try of this stage gets the same, and calls it no more.
+
+        For payments, mails and paid calls. Only a crash between the end of *work* and the write of its
+        result lets it be called again; services that know idempotency keys should be given one.
+
+        Args:
+            name: Of the effect, different for each within the stage.
+            work: What it returns must be JSON, or what `Milepost.types` knows.
+
+        Raises:
+            ClaimLost: The run was given to another worker while *work* went on.
+            NotSerializable: The result cannot be kept. It was done, and will be done again.
+        """
+        result: T = self._once(name, work)
+        return result
+
+    async def once_async(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do what `once` does, for a coroutine function; the event loop goes on meanwhile."""
+        loop = asyncio.get_running_loop()
+
+        def wait() -> T:
+            return asyncio.run_coroutine_threadsafe(_awaited(work), loop).result()
+
+        return await asyncio.to_thread(self.once, name, wait)
+
     def hand_back(self) -> NoReturn:
-        """Give the stage to another worker, which begins it anew; counts as no failure."""
+        """Give the stage to another worker, which begins it anew or where `save` left it; no failure."""
         raise HandBack
 
     def check(self) -> None:
         """Raise `ClaimLost` if `cancelled`; for loops that have nothing to tidy up."""
         if self.cancelled:
             raise ClaimLost(f"Run {self.run_id} was cancelled or given to another worker.")
+
+
+async def _awaited(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()

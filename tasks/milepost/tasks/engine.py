@@ -30,8 +30,10 @@ from .errors import ClaimLost, HandBack, StageTimeout, TaskError
 from .failure import describe
 from .faultpoints import Point
 from .head import Head, Step
+from .progress import Progress
 from .retry import Retry
 from .runs import Advance, Bid, Claim, Commit, Refusal
+from .scratch import Scratch
 from .stage import Stage, state_invalid
 
 if TYPE_CHECKING:
@@ -79,8 +81,17 @@ class Engine:
         self._serializer = runtime.checkpoints.serializer
         self._timeout_error = timeout_error
 
-    def execute(self, pipeline: Pipeline, stage: Stage, step: Step) -> str:
+    def execute(
+        self,
+        pipeline: Pipeline,
+        stage: Stage,
+        step: Step,
+        announce: Callable[[int, int | None], None] = lambda done, total: None,
+    ) -> str:
         """Run *step* if it is due, and say what became of it.
+
+        Args:
+            announce: Told how far the stage has come each time that is saved.
 
         Raises:
             StageFailed: The stage raised, or a store refused; the failure is recorded.
@@ -95,13 +106,16 @@ class Engine:
                 return self._refused(claim, step)
             owner.confirm(bid)
             self._reach("claimed", step)
-            return self._run(pipeline, stage, claim, bid)
+            scratch = Scratch(self._runtime, claim, lambda: self._guard(bid), announce)
+            return self._run(pipeline, stage, claim, bid, scratch)
         finally:
             owner.drop(bid)
 
-    def _run(self, pipeline: Pipeline, stage: Stage, claim: Claim, bid: Bid) -> str:
+    def _run(
+        self, pipeline: Pipeline, stage: Stage, claim: Claim, bid: Bid, scratch: Scratch
+    ) -> str:
         head, step = claim.head, claim.head.step
-        context = self._context(claim, bid)
+        context = self._context(claim, bid, scratch)
         try:
             checkpoint, successor = self._load(claim, stage)
             self._reach("loaded", step)
@@ -110,6 +124,9 @@ class Engine:
                     "Stage %s was done already; its checkpoint is adopted.", stage.name
                 )
                 return self._advance(pipeline, stage, claim, successor, None)
+            context.messages.extend(checkpoint.messages)
+            context.tool_calls.extend(checkpoint.tool_calls)
+            context.context.update(checkpoint.context)
             started = datetime.now(UTC)
             state = self._call(stage, checkpoint.state, context)
             self._reach("ran", step)
@@ -133,11 +150,14 @@ class Engine:
                     started_at=started,
                 ),
                 state=state,
-                messages=checkpoint.messages,
-                tool_calls=checkpoint.tool_calls,
-                context=checkpoint.context,
+                messages=context.messages,
+                tool_calls=context.tool_calls,
+                context=context.context,
             )
-            return self._commit(pipeline, stage, claim, bid, result)
+            outcome = self._commit(pipeline, stage, claim, bid, result)
+            if outcome not in (Advance.FENCED, Advance.OCCUPIED):
+                scratch.tidy()
+            return outcome
         except (HandBack, KeyboardInterrupt) as error:
             outcome = self._hand_back(claim)
             if isinstance(error, KeyboardInterrupt):
@@ -352,7 +372,7 @@ class Engine:
             )
         return refusal
 
-    def _context(self, claim: Claim, bid: Bid) -> Context:
+    def _context(self, claim: Claim, bid: Bid, scratch: Scratch) -> Context:
         head, owner = claim.head, self._runtime.owner
         about = {"run_id": head.run_id, "stage": head.stage, "attempt": head.attempt}
         return Context(
@@ -365,6 +385,8 @@ class Engine:
             log=logging.LoggerAdapter(logging.getLogger(f"milepost.{head.pipeline}"), about),
             _stopping=lambda: owner.stopping,
             _cancelled=lambda: owner.has_lost(bid),
+            _progress=Progress(scratch.saved(), scratch.save),
+            _once=scratch.once,
         )
 
     def _reach(self, point: Point, step: Step) -> None:

@@ -94,6 +94,11 @@ class Head:
     error: str = ""
     """The last failure as JSON (`type`, `message`, `stage`, `traceback`); empty if none."""
 
+    progress_at: str = ""
+    """Path of what the stage due has saved of itself; empty if nothing."""
+    progress: str = ""
+    """How far it has come, as JSON: done, and of how many if that is known."""
+
     published_at: int = 0
     """When the message of the stage due was pushed; 0: not known to be on the queue."""
     patience_ms: int = 0
@@ -118,6 +123,14 @@ class Head:
     def failure(self) -> dict[str, Any] | None:
         """The last failure of the stage due, or why the run was set aside."""
         return json.loads(self.error) if self.error else None
+
+    @property
+    def stage_progress(self) -> tuple[int, int | None] | None:
+        """How far the loop of the stage due has come, and of how many if that is known; None: no idea."""
+        if not self.progress:
+            return None
+        done, total = json.loads(self.progress)
+        return done, total
 
     @property
     def created(self) -> datetime:

@@ -158,6 +158,10 @@ class RunStore(ABC):
         """Commit the stage: checkpoint, head, claim, due time and message in one step or not at all."""
 
     @abstractmethod
+    def save(self, claim: Claim, *, path: str, progress: str, record: Record | None) -> bool:
+        """Note how far the stage has come, and where that is kept; False: fenced, nothing was written."""
+
+    @abstractmethod
     def fail(self, claim: Claim, error: str, delay_ms: int | None) -> bool:
         """Record a failed try and schedule the next, or set the run aside (None); False: fenced."""
 

@@ -123,6 +123,8 @@ class Bookkeeper(RunStore):
                 suspicions=0,
                 trial=0,
                 error="",
+                progress_at="",
+                progress="",
                 **due,
             )
             if following is not None:
@@ -133,6 +135,18 @@ class Bookkeeper(RunStore):
             return Advance.ADVANCED
 
         return self.work(advance, run_id)
+
+    def save(self, claim: Claim, *, path: str, progress: str, record: Record | None) -> bool:
+        def save(book: Book) -> bool:
+            head = book.get(claim.head.run_id)
+            if head is None or not _holds(head, claim):
+                return False
+            if record is not None:
+                book.write_log(record)
+            book.change(head.run_id, progress_at=path, progress=progress)
+            return True
+
+        return self.work(save, claim.head.run_id)
 
     def fail(self, claim: Claim, error: str, delay_ms: int | None) -> bool:
         def fail(book: Book) -> bool:

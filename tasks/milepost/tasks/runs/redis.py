@@ -32,7 +32,7 @@ from .base import IDENTITY_KEY, Advance, Bid, Cause, Claim, Commit, Look, Push, 
 from .redis_listing import find
 
 _SCRIPTS = (
-    "create", "claim", "advance", "fail", "hand_back", "divert", "beat", "bury", "look", "requeue",
+    "create", "claim", "advance", "save", "fail", "hand_back", "divert", "beat", "bury", "look", "requeue",
     "pause", "resume", "intend", "settle", "delete",
 )  # fmt: skip
 _LEASE_MS = 5_000
@@ -142,6 +142,7 @@ class RedisRunStore(RunStore):
                 "time_limit_ms": following.time_limit_ms,
                 "patience_ms": self._patience_ms,
             }
+        fields |= {"progress_at": "", "progress": ""}
         reply = self._run(
             "advance",
             claim.head.run_id,
@@ -162,6 +163,10 @@ class RedisRunStore(RunStore):
             log=True,
         )
         return Advance(self._text(reply))
+
+    def save(self, claim: Claim, *, path: str, progress: str, record: Record | None) -> bool:
+        args = [claim.token, claim.nonce, path, progress, *_record(record)]
+        return bool(self._run("save", claim.head.run_id, args, log=True))
 
     def fail(self, claim: Claim, error: str, delay_ms: int | None) -> bool:
         args = [claim.token, claim.nonce, error, -1 if delay_ms is None else delay_ms]

@@ -10,6 +10,7 @@ from .failing import Failing
 from .listing import Listing
 from .looking import Looking
 from .owners import Owners
+from .saving import Saving
 from .suspects import Suspects
 
 __all__ = ["RunStoreContract"]
@@ -19,6 +20,7 @@ class RunStoreContract(
     Creating,
     Claiming,
     Committing,
+    Saving,
     Failing,
     Owners,
     Suspects,
