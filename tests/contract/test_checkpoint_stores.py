@@ -69,6 +69,18 @@ class TestS3OnMoto(Opened):
         return store_url(moto_server.endpoint, f"tests/{uuid4().hex}")
 
 
+class TestRedisInFrontOfFiles(Opened):
+    @pytest.fixture
+    def address(self, redis_url: str, tmp_path: Path) -> str:
+        return f"{redis_url}|file://{tmp_path}/checkpoints"
+
+
+class TestRedisInFrontOfPostgreSQLAsync(Opened):
+    @pytest.fixture
+    def address(self, redis_url: str, postgres_url: str) -> str:
+        return f"{redis_url}|{postgres_url}|async"
+
+
 def test_a_put_to_redis_is_one_command_however_much_is_kept(redis_url: str) -> None:
     with RedisCheckpointStore(redis_url) as store, redis.Redis.from_url(redis_url) as watcher:
         kept = 0

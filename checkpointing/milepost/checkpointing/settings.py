@@ -36,6 +36,9 @@ class CheckpointSettings(Environment):
     """Whether records without encryption are read although there are keys: while a store that was not
     encrypted from the beginning still has some."""
 
+    hot_seconds: float = Field(default=86400.0, gt=0, allow_inf_nan=False)
+    """How long a Redis in front of another store keeps its copy of a run after the last checkpoint."""
+
     store_timeout_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     """How long one call to a store may take before it counts as unavailable."""
 

@@ -38,14 +38,19 @@ def open_store(url: str, settings: CheckpointSettings | None = None) -> Checkpoi
 
     ``memory://``; ``file:///folder``; ``sqlite:///path``; ``postgresql://user:pw@host/db``; ``redis://``,
     ``rediss://``, ``unix://`` and ``redis+socket://``; ``s3://bucket/prefix``
-    (``?endpoint_url=…&region_name=…`` for servers other than AWS); and any scheme that an installed
-    distribution offers under `ENTRY_POINTS`.
+    (``?endpoint_url=…&region_name=…`` for servers other than AWS); any scheme that an installed
+    distribution offers under `ENTRY_POINTS`; and a Redis in front of any of them, as in
+    ``redis://host/0|s3://bucket/prefix`` (``|async`` behind it: see `TieredCheckpointStore`).
 
     Raises:
         Misconfigured: No store has that scheme, or the URL cannot be read.
         MissingExtra: Its client library is not installed.
         Refused: The store cannot be relied on, or does not let us in.
     """
+    if "|" in url:
+        from .tiered import open_tiered
+
+        return open_tiered(url, settings)
     scheme = read_url(url).scheme
     offered = entry_points(group=ENTRY_POINTS)
     store: Any

@@ -97,6 +97,10 @@ class CheckpointStore(Closing, ABC):
         """Remove all of a run and return how many records that were."""
 
     @abstractmethod
+    def expires_at(self, run_id: str) -> datetime | None:
+        """Return when the run will be gone; None if never, or if it has no records."""
+
+    @abstractmethod
     def expire_run(self, run_id: str, at: datetime | None) -> None:
         """Let the run be gone from *at* on, to the millisecond; None takes that back.
 

@@ -140,6 +140,13 @@ class FileCheckpointStore(CheckpointStore):
             count = self._remove(run_id)
         return 0 if gone else count
 
+    def expires_at(self, run_id: str) -> datetime | None:
+        with translated(self._root, run_id):
+            at = self._expiry(run_id)
+        if at is None or at <= datetime.now(UTC).timestamp() * 1000:
+            return None
+        return datetime.fromtimestamp(at / 1000, UTC)
+
     def expire_run(self, run_id: str, at: datetime | None) -> None:
         with translated(self._root, run_id), locked(self._root):
             if self._is_gone(run_id) or not self._has_records(run_id):
@@ -190,12 +197,15 @@ class FileCheckpointStore(CheckpointStore):
         header = data[: header_bytes(data)]
         return Entry(key, header, size - len(header))
 
-    def _is_gone(self, run_id: str) -> bool:
+    def _expiry(self, run_id: str) -> int | None:
         try:
-            at = int((self._root / run_id / _EXPIRES).read_bytes())
+            return int((self._root / run_id / _EXPIRES).read_bytes())
         except FileNotFoundError:
-            return False
-        return at <= datetime.now(UTC).timestamp() * 1000
+            return None
+
+    def _is_gone(self, run_id: str) -> bool:
+        at = self._expiry(run_id)
+        return at is not None and at <= datetime.now(UTC).timestamp() * 1000
 
     def _has_records(self, run_id: str) -> bool:
         return any(True for name in names(self._root / run_id) if "~" in name)

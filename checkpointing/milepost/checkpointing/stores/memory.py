@@ -89,6 +89,11 @@ class MemoryCheckpointStore(CheckpointStore):
             self._forget(run_id)
             return count
 
+    def expires_at(self, run_id: str) -> datetime | None:
+        with self._lock:
+            self._drop_if_expired(run_id)
+            return self._expiry.get(run_id)
+
     def expire_run(self, run_id: str, at: datetime | None) -> None:
         with self._lock:
             records = self._live(run_id)

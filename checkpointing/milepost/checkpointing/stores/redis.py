@@ -7,9 +7,9 @@ the last record cost the same at ten and at a million kept.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from heapq import merge
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 
@@ -143,6 +143,11 @@ class RedisCheckpointStore(CheckpointStore):
             pipe.unlink(keys.headers, keys.bodies, keys.paths)
             pipe.zrem(keys.runs, run_id)
             return int(pipe.execute()[0])
+
+    def expires_at(self, run_id: str) -> datetime | None:
+        with translated(self.location, run_id):
+            at: Any = self.client.pexpiretime(LogKeys.of(run_id).headers)
+        return datetime.fromtimestamp(at / 1000, UTC) if at > 0 else None
 
     def expire_run(self, run_id: str, at: datetime | None) -> None:
         keys = LogKeys.of(run_id)

@@ -168,6 +168,11 @@ class S3CheckpointStore(CheckpointStore):
         self._delete(run + _EXPIRES, run_id)
         return 0 if gone else count
 
+    def expires_at(self, run_id: str) -> datetime | None:
+        at = self._expiry(run_id)
+        gone = at is None or at <= _milliseconds(datetime.now(UTC))
+        return None if gone or at is None else datetime.fromtimestamp(at / 1000, UTC)
+
     def expire_run(self, run_id: str, at: datetime | None) -> None:
         if self._is_gone(run_id):
             return
@@ -191,12 +196,14 @@ class S3CheckpointStore(CheckpointStore):
     def _name(self, key: CheckpointKey) -> str:
         return self._series(key.run_id, key.kind, key.lane) + _inverted(key)
 
+    def _expiry(self, run_id: str) -> int | None:
+        with suppress(NotFound):
+            return int(self._read(self._run(run_id) + _EXPIRES, run_id))
+        return None
+
     def _is_gone(self, run_id: str) -> bool:
-        try:
-            at = int(self._read(self._run(run_id) + _EXPIRES, run_id))
-        except NotFound:
-            return False
-        return at <= _milliseconds(datetime.now(UTC))
+        at = self._expiry(run_id)
+        return at is not None and at <= _milliseconds(datetime.now(UTC))
 
     def _has_records(self, run_id: str) -> bool:
         return bool(self._list(self._run(run_id), limit=1, after=_EXPIRES))

@@ -88,6 +88,9 @@ class SQLCheckpointStore(CheckpointStore):
     def delete_run(self, run_id: str) -> int:
         return self.database.transaction(lambda c: self._log.delete_run(c, run_id), run_id)
 
+    def expires_at(self, run_id: str) -> datetime | None:
+        return self.database.single(lambda c: self._log.expires_at(c, run_id), run_id)
+
     def expire_run(self, run_id: str, at: datetime | None) -> None:
         self.database.single(lambda c: self._log.expire(c, run_id, at), run_id)
 

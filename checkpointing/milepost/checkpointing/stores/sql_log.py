@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -149,6 +149,12 @@ class SQLLog:
         count = connection.execute(self._delete_run, {"run_id": run_id}).rowcount
         connection.execute(self._forget_expiry, {"run_id": run_id})
         return int(count)
+
+    def expires_at(self, connection: Connection, run_id: str) -> datetime | None:
+        """Return when a run will be gone; None if never, or if it is."""
+        query = select(expiry.c.at_ms).where(expiry.c.run_id == run_id, expiry.c.at_ms > now_ms())
+        at = connection.execute(query).scalar()
+        return None if at is None else datetime.fromtimestamp(at / 1000, UTC)
 
     def expire(self, connection: Connection, run_id: str, at: datetime | None) -> None:
         """Let a run be gone from *at* on; None: never."""

@@ -68,6 +68,18 @@ class ExpiryContract:
         # The store's clock may be another one; it is a millisecond's affair on the same host.
         assert datetime.now(UTC) > at - timedelta(milliseconds=20)
 
+    def test_the_expiry_is_told(self, store: CheckpointStore) -> None:
+        assert store.expires_at("run") is None
+        store.put(make_record("run"))
+        assert store.expires_at("run") is None
+        at = _future().replace(microsecond=123_000)
+        store.expire_run("run", at)
+        assert store.expires_at("run") == at
+        store.expire_run("run", None)
+        assert store.expires_at("run") is None
+        store.expire_run("run", _past())
+        assert store.expires_at("run") is None
+
     def test_the_expiry_can_be_moved(self, store: CheckpointStore) -> None:
         store.put(make_record("run"))
         for hours in (3, 1, 2):
