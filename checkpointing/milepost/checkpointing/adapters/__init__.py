@@ -1,0 +1,1 @@
+"""Milepost's stores behind the contracts of other systems."""
