@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
-from . import checkpoint, machine, recovery, report, round_trips, throughput
+from . import checkpoint, machine, recovery, report, round_trips, stores, throughput
 from .finding import Finding
 from .server import Server
 
-_BENCHMARKS = {module.NAME: module for module in (throughput, recovery, checkpoint, round_trips)}
+_BENCHMARKS = {
+    module.NAME: module for module in (throughput, recovery, checkpoint, stores, round_trips)
+}
 
 
 @click.command()

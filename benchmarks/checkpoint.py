@@ -23,7 +23,7 @@ from .finding import Finding, finding
 from .state import make_state
 
 NAME = "checkpoint"
-GOAL = 3.0
+GOAL = 2.0
 _REPEATS = 5
 _SAMPLES = 200
 _KEPT = (10, 1_000)
