@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import operator
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 from uuid import uuid4
 
+import ormsgpack
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_SINGLE_ARG
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
-from milepost.checkpointing import CheckpointSettings, Unprotected, open_store
+from milepost.checkpointing import (
+    CheckpointConfig,
+    CheckpointManager,
+    CheckpointSettings,
+    open_store,
+)
 from milepost.checkpointing.adapters.langgraph import MilepostSaver
 from support.s3_server import SeaweedServer, store_url
 
@@ -176,7 +184,47 @@ def test_what_is_written_is_encrypted_where_there_are_keys(tmp_path: Path) -> No
     assert not any(b"canary" in path.read_bytes() for path in files)
     with MilepostSaver(url) as saver, pytest.raises(Exception, match="encrypted"):
         saver.get_tuple(config)  # type: ignore[arg-type]
-    assert issubclass(Unprotected, Exception)
+
+
+def test_loading_runs_no_code(tmp_path: Path) -> None:
+    """Though whoever can write to the store makes the checksums right."""
+    mark = tmp_path / "ran"
+    bomb = ormsgpack.packb(
+        ormsgpack.Ext(
+            EXT_CONSTRUCTOR_SINGLE_ARG, ormsgpack.packb(("os", "system", f"touch {mark}"))
+        )
+    )
+    with MilepostSaver("memory://") as saver:
+        config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        saver.put(config, empty_checkpoint(), {}, {})
+        (content,) = [content for _, content in saver._threads.contents("t", "")]
+        content["checkpoint"] = ["msgpack", bomb]
+        content["id"] = "f" + content["id"][1:]
+        saver._threads.put("t", "", content)
+        with suppress(Exception):
+            saver.get_tuple(config)
+    assert not mark.exists()
+
+
+def test_a_managers_limits_spare_threads(redis_url: str) -> None:
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with MilepostSaver(redis_url) as saver:
+        graph(saver, []).invoke({"done": []}, config)
+        before = len([*saver.list(config)])
+        limits = CheckpointConfig(max_checkpoints_per_run=1, max_age_seconds=0.000001)
+        with CheckpointManager(redis_url, config=limits) as manager:
+            assert manager.cleanup() == 0
+        assert len([*saver.list(config)]) == before > 2
+
+
+def test_a_thread_that_was_deleted_elsewhere_is_listed_again(redis_url: str) -> None:
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with MilepostSaver(redis_url) as one, MilepostSaver(redis_url) as two:
+        graph(one, []).invoke({"done": []}, config)
+        two.delete_thread("t")
+        graph(one, []).invoke({"done": []}, config)
+        assert len([*two.list(config)]) > 2
+        assert len([*two.list(None)]) > 2
 
 
 def test_threads_do_not_meet_runs(redis_url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Cold(FileCheckpointStore):
         super().__init__(f"file://{folder}")
         self.is_away = False
         self.asked = 0
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def _ask(self) -> None:
         self.asked += 1
@@ -45,6 +46,11 @@ class Cold(FileCheckpointStore):
     def put(self, record: Record) -> None:
         self._ask()
         super().put(record)
+        self.meanwhile()
+
+    def delete_run(self, run_id: str) -> int:
+        self.meanwhile()
+        return super().delete_run(run_id)
 
     def latest(self, *args: Any) -> Record | None:
         self._ask()
@@ -182,6 +188,39 @@ def test_all_that_waits_can_be_carried_over(eager: TieredCheckpointStore, cold: 
         eager.put(make_record(f"run-{run}"))
     eager.carry_over()
     assert len(cold.runs().items) == 31
+
+
+def test_a_hot_tier_lost_in_the_middle_of_a_put_costs_nothing(
+    tiers: TieredCheckpointStore, cold: Cold, server: RedisServer
+) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        cold.meanwhile = client.flushall
+        tiers.put(make_record("run"))
+    assert cold.latest("run") == make_record("run")
+    assert tiers.latest("run") == make_record("run")
+
+
+def test_a_run_that_is_read_while_it_is_deleted_does_not_come_back(
+    tiers: TieredCheckpointStore, cold: Cold
+) -> None:
+    tiers.put(make_record("run"))
+    cold.meanwhile = lambda: tiers.latest("run")
+    assert tiers.delete_run("run") == 1
+    cold.meanwhile = lambda: None
+    assert tiers.latest("run") is None
+    tiers.put(make_record("run", note="anew"))
+    assert tiers.latest("run") == make_record("run", note="anew")
+
+
+def test_what_is_copied_back_goes_after_a_time_too(
+    tiers: TieredCheckpointStore, server: RedisServer
+) -> None:
+    tiers.put(make_record("run"))
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+        tiers.latest("run")
+        assert client.keys("*:run")
+        assert all(client.ttl(key) > 0 for key in client.keys("*:run"))
 
 
 def test_two_lives_of_the_hot_tier_do_not_mix(

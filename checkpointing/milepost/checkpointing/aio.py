@@ -18,7 +18,6 @@ from urllib.parse import quote
 
 from . import manager
 from .config import CheckpointConfig
-from .errors import CheckpointError
 from .manager import logger
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Status
 from .reader import Recovery
@@ -111,7 +110,7 @@ class CheckpointManager:
         except Exception as error:
             try:
                 await self.mark_failed(run_id, f"{type(error).__name__}: {error}")
-            except CheckpointError:
+            except Exception:  # noqa: BLE001 - logged; what was raised goes on
                 logger.exception("Run %s: its failure could not be kept.", run_id)
             raise
 

@@ -32,12 +32,12 @@ class CheckpointConfig(BaseModel):
     """A `Policy` of your own, in place of both."""
 
     max_checkpoints_per_run: int | None = Field(default=None, ge=1)
-    """How many are kept; None: all. Costs one deletion a checkpoint."""
+    """How many are kept; None: all. Costs a look and a deletion a checkpoint."""
 
-    max_age_seconds: float | None = Field(default=None, gt=0)
+    max_age_seconds: float | None = Field(default=None, gt=0, le=1e10)
     """Older ones are removed by `cleanup`; None: none."""
 
-    default_ttl_seconds: float | None = Field(default=None, gt=0)
+    default_ttl_seconds: float | None = Field(default=None, gt=0, le=1e10)
     """The time to live of checkpoints for which none is given; None: for ever."""
 
     keep_branches: bool = False
@@ -48,6 +48,16 @@ class CheckpointConfig(BaseModel):
 
     cleanup_interval: float = Field(default=300.0, gt=0)
     """Seconds between two cleanups in the background, once `start` was called."""
+
+    @property
+    def frees_numbers(self) -> bool:
+        """Whether checkpoints are removed by themselves."""
+        limits = (
+            self.max_checkpoints_per_run,
+            self.max_age_seconds,
+            self.default_ttl_seconds,
+        )
+        return any(limit is not None for limit in limits)
 
     @property
     def decides(self) -> Policy:

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .config import CheckpointConfig
-from .errors import AlreadyExists, CheckpointError, Misconfigured, NotFound
+from .errors import AlreadyExists, CheckpointError, Corrupt, Misconfigured, NotFound
 from .ids import telling_checkpoint_id, valid_name
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Status
-from .pacing import Pace, Pacing
+from .pacing import Last, Pace, Pacing
 from .reader import CheckpointReader
 from .retention import Retention, Usage
 from .settings import CheckpointSettings
@@ -22,6 +22,7 @@ from .stores import CheckpointStore
 from .types import Types
 
 logger = logging.getLogger("milepost.checkpointing")
+_LONGEST_SECONDS = 1e10
 
 
 class CheckpointManager(CheckpointReader):
@@ -98,7 +99,7 @@ class CheckpointManager(CheckpointReader):
         if step_name is not None:
             valid_name(step_name, "step name")
         now = datetime.now(UTC)
-        if ttl_seconds is not None and not 0 <= ttl_seconds < float("inf"):
+        if ttl_seconds is not None and not 0 <= ttl_seconds <= _LONGEST_SECONDS:
             raise Misconfigured(f"ttl_seconds is {ttl_seconds}: expected seconds, 0 or None.")
         ttl_seconds = self.config.default_ttl_seconds if ttl_seconds is None else ttl_seconds
         offer = Checkpoint(
@@ -128,6 +129,7 @@ class CheckpointManager(CheckpointReader):
             # As it is now: the caller may go on changing it.
             record = self.serializer.encode(offer)
             pace.offered = self.serializer.decode(record)
+            self._pacing.keep(run_id, pace)
             return None
 
     def flush(self, run_id: str) -> Checkpoint | None:
@@ -187,7 +189,7 @@ class CheckpointManager(CheckpointReader):
         except Exception as error:
             try:
                 self.mark_failed(run_id, f"{type(error).__name__}: {error}")
-            except CheckpointError:
+            except Exception:
                 logger.exception("Run %s: its failure could not be kept.", run_id)
             raise
 
@@ -222,8 +224,15 @@ class CheckpointManager(CheckpointReader):
             self._stop.set()
             self._thread.join()
             self._thread = None
+        failed: Exception | None = None
         for run_id in self._pacing.offered():
-            self.flush(run_id)
+            try:
+                self.flush(run_id)
+            except Exception as error:
+                logger.exception("Run %s: what was put off could not be written.", run_id)
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def close(self) -> None:
         """Stop, and close the store."""
@@ -257,6 +266,13 @@ class CheckpointManager(CheckpointReader):
                 # Another process took the number; the next one is free or taken in turn.
                 pace.last = self._last(run_id)
                 continue
+            if last is not None and self.config.frees_numbers:
+                # Another process may have gone on, and its retention may have freed this number again.
+                now = self._last(run_id)
+                if now is not None and now.sequence > sequence:
+                    self.store.delete(metadata.key)
+                    pace.last = now
+                    continue
             self._pacing.written(pace, metadata, time.monotonic() - began)
             self._retention.make_room(metadata.key)
             return checkpoint
@@ -287,10 +303,7 @@ class CheckpointManager(CheckpointReader):
         clean_at = time.monotonic() + self.config.cleanup_interval
         while not self._stop.wait(tick):
             try:
-                for run_id in self._pacing.offered():
-                    pace = self._pacing.of(run_id)
-                    if self.config.auto_checkpoint and self._pacing.is_overdue(pace):
-                        self.flush(run_id)
+                self._flush_overdue()
                 if time.monotonic() >= clean_at:
                     clean_at = time.monotonic() + self.config.cleanup_interval
                     self.cleanup()
@@ -298,6 +311,21 @@ class CheckpointManager(CheckpointReader):
                 self.failed_cleanups += 1
                 logger.exception("Looking after checkpoints failed; it is tried again.")
 
-    def _last(self, run_id: str) -> CheckpointMetadata | None:
-        page = self.store.history(run_id, Kind.MANUAL, limit=1)
-        return next((self.serializer.metadata(e.key, e.header) for e in page.items), None)
+    def _flush_overdue(self) -> None:
+        for run_id in self._pacing.offered():
+            try:
+                if self.config.auto_checkpoint and self._pacing.is_overdue(self._pacing.of(run_id)):
+                    self.flush(run_id)
+            except CheckpointError:
+                self.failed_cleanups += 1
+                logger.exception("Run %s: what is due could not be written; tried again.", run_id)
+
+    def _last(self, run_id: str) -> Last | None:
+        """Return the number and the id of the last checkpoint; of a damaged one the number stands."""
+        for entry in self.store.history(run_id, Kind.MANUAL, limit=1).items:
+            try:
+                metadata = self.serializer.metadata(entry.key, entry.header)
+            except Corrupt:
+                return Last(entry.key.sequence, None)
+            return Last(metadata.sequence, metadata.checkpoint_id)
+        return None

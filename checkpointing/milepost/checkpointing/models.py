@@ -34,6 +34,8 @@ class Kind(StrEnum):
     """How far a stage that still runs has come; its timeline is the fencing token."""
     JOURNAL = "journal"
     """What a stage does once: the lane is the name of the effect."""
+    THREAD = "thread"
+    """A checkpoint of another system's, behind an adapter."""
 
 
 SNAPSHOTS = (Kind.COMMIT, Kind.MANUAL)

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .models import Checkpoint, CheckpointMetadata
 from .policies import Policy, Since
@@ -15,11 +16,18 @@ _REMEMBERED = 10_000
 _WEIGHT = 0.2
 
 
+class Last(NamedTuple):
+    """What the next checkpoint has to know of the last."""
+
+    sequence: int
+    checkpoint_id: str | None
+
+
 @dataclass(slots=True)
 class Pace:
     """One run's: all of it may be forgotten but `offered`."""
 
-    last: CheckpointMetadata | None = None
+    last: Last | None = None
     """The last checkpoint known to stand."""
     written_at: float | None = None
     offers: int = 0
@@ -45,8 +53,13 @@ class Pacing:
             pace = self._paces.setdefault(run_id, Pace())
             self._paces.move_to_end(run_id)
             if len(self._paces) > _REMEMBERED:
-                self._forget_one()
+                self._forget_one(run_id)
             return pace
+
+    def keep(self, run_id: str, pace: Pace) -> None:
+        """See to it that what was offered is found, though the run was forgotten meanwhile."""
+        with self._lock:
+            self._paces[run_id] = pace
 
     def forget(self, run_id: str) -> None:
         """Forget a run, and what was offered for it."""
@@ -84,12 +97,12 @@ class Pacing:
 
     def written(self, pace: Pace, metadata: CheckpointMetadata, took_seconds: float) -> None:
         """Note that a checkpoint was written, and begin to count anew."""
-        pace.last, pace.offered = metadata, None
+        pace.last, pace.offered = Last(metadata.sequence, metadata.checkpoint_id), None
         pace.written_at, pace.offers, pace.work = self._clock(), 0, 0.0
         self._write_seconds += _WEIGHT * (took_seconds - self._write_seconds)
 
-    def _forget_one(self) -> None:
+    def _forget_one(self, spared: str) -> None:
         for run_id, pace in self._paces.items():
-            if pace.offered is None:
+            if pace.offered is None and run_id != spared and not pace.lock.locked():
                 del self._paces[run_id]
                 return

@@ -32,7 +32,9 @@ def open_postgres(url: URL, settings: CheckpointSettings) -> Engine:
 
     options = {
         "connect_timeout": max(2, round(limit)),
-        "options": f"-c statement_timeout={int(limit * 1000)} {url.query.get('options', '')}",
+        # Who is stopped or cut off in a transaction must not keep its rows locked.
+        "options": f"-c statement_timeout={int(limit * 1000)} "
+        f"-c idle_in_transaction_session_timeout={int(limit * 1000)} {url.query.get('options', '')}",
     }
 
     def connect() -> Any:

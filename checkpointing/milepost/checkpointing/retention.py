@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from .config import CheckpointConfig
-from .errors import CheckpointError, Corrupt
-from .models import SNAPSHOTS, CheckpointKey, CheckpointMetadata, Kind, Record
+from .envelope import check_body, open_header
+from .errors import Corrupt, NotFound, UnknownFormat
+from .models import SNAPSHOTS, CheckpointKey, CheckpointMetadata, Kind
 from .serializer import Serializer
 from .stores import CheckpointStore
 
@@ -69,9 +70,13 @@ class Retention:
             expired = metadata.expires_at is not None and metadata.expires_at <= now
             old = age is not None and metadata.created_at < now - timedelta(seconds=age)
             over = limit is not None and kept >= limit
-            if not expired and not spared and self._is_sound(entry.key):
-                spared, kept = True, kept + 1
-            elif expired or ((old or over) and not (self._config.keep_branches and is_tip)):
+            if expired:
+                removed += self._store.delete(entry.key)
+            elif not spared:
+                # Until a sound one is found nothing goes: what is damaged may still be of use to somebody.
+                spared = self._is_sound(entry.key)
+                kept += spared
+            elif (old or over) and not (self._config.keep_branches and is_tip):
                 removed += self._store.delete(entry.key)
             else:
                 kept += 1
@@ -88,7 +93,7 @@ class Retention:
             for run_id in page.items:
                 try:
                     removed += self.prune(run_id)
-                except CheckpointError:
+                except Exception:
                     logger.exception("Run %s could not be cleaned up.", run_id)
             if (cursor := page.cursor) is None:
                 return removed
@@ -121,9 +126,12 @@ class Retention:
                 return total
 
     def _is_sound(self, key: CheckpointKey) -> bool:
+        """Whether the bytes are those that were written; what they say may need a key or a class."""
         try:
-            record: Record = self._store.get(key)
-            self._serializer.decode(record)
-        except (CheckpointError, ValueError):
+            record = self._store.get(key)
+            check_body(open_header(record.header), record.body)
+        except UnknownFormat:
+            return True
+        except (Corrupt, NotFound):
             return False
         return True

@@ -54,7 +54,7 @@ class Serializer:
         if self._chosen is not CodecId.JSON:
             self._codec(self._chosen)
         keys = self.settings.encryption_keys
-        self._ring = KeyRing.parse(keys.get_secret_value()) if keys else None
+        self._ring = None if keys is None else KeyRing.parse(keys.get_secret_value())
 
     def encode(
         self, checkpoint: Checkpoint, *, state_type: TypeAdapter[Any] | None = None

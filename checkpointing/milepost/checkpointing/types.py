@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any, TypeVar
 from uuid import UUID
@@ -73,6 +73,9 @@ class Types:
                 lambda value: dump_json(value, name=tag[1:], adapter=adapter).decode(),
                 lambda text: load_json(text.encode(), adapter),
             )
+        elif issubclass(kind, Flag):
+            # Of what is combined there is no name.
+            entry = _Entry(tag, lambda value: value.value, kind)
         elif issubclass(kind, Enum):
             entry = _Entry(tag, lambda value: value.name, lambda name: kind[name])
         elif is_dataclass(kind):
@@ -154,13 +157,11 @@ class Types:
                 f"The checkpoint holds a {tag[1:].lstrip(':')}, which is not registered here. Register the "
                 "class under that name before reading it."
             )
-        if entry.tag != _VERBATIM.tag:
-            inner = self.revive(inner)
-        else:
-            inner = {key: self.revive(item) for key, item in inner.items()}
         try:
-            return entry.read(inner)
-        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+            if entry.tag == _VERBATIM.tag:
+                return {key: self.revive(item) for key, item in inner.items()}
+            return entry.read(self.revive(inner))
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise Corrupt(
                 f"The checkpoint holds no sound {entry.tag.lstrip(':')}: {error}"
             ) from error
@@ -283,9 +284,9 @@ _SCALAR = _Entry(
 _FRAME = _Entry("frame", _write_frame, _read_frame)
 _SCALARS = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
-    "float32", "complex64", "complex128", "datetime64", "timedelta64", "bytes_",
+    "float32", "complex64", "complex128", "datetime64", "timedelta64",
 )  # fmt: skip
-"""But float64 and str_, which are a float and a str."""
+"""But float64 and str_, which are a float and a str, and bytes_, which forgets zeros at its end."""
 _BUILT_IN: tuple[tuple[str, _Entry], ...] = (
     (_name(datetime), _Entry("datetime", datetime.isoformat, datetime.fromisoformat)),
     (_name(date), _Entry("date", date.isoformat, date.fromisoformat)),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from billiard.common import terminate_handler_fired
@@ -26,7 +27,7 @@ from milepost.checkpointing import (
 )
 
 from .context import Context
-from .errors import ClaimLost, HandBack, StageTimeout, TaskError
+from .errors import ClaimLost, HandBack, StageTimeout, StoreFailed, TaskError
 from .failure import describe
 from .faultpoints import Point
 from .head import Head, Step
@@ -106,7 +107,8 @@ class Engine:
                 return self._refused(claim, step)
             owner.confirm(bid)
             self._reach("claimed", step)
-            scratch = Scratch(self._runtime, claim, lambda: self._guard(bid), announce)
+            guard = partial(self._guard, bid)
+            scratch = Scratch(self._runtime, claim, guard, self._patiently, announce)
             return self._run(pipeline, stage, claim, bid, scratch)
         finally:
             owner.drop(bid)
@@ -123,7 +125,9 @@ class Engine:
                 context.log.warning(
                     "Stage %s was done already; its checkpoint is adopted.", stage.name
                 )
-                return self._advance(pipeline, stage, claim, successor, None)
+                outcome = self._advance(pipeline, stage, claim, successor, None)
+                scratch.tidy()
+                return outcome
             context.messages.extend(checkpoint.messages)
             context.tool_calls.extend(checkpoint.tool_calls)
             context.context.update(checkpoint.context)
@@ -220,6 +224,8 @@ class Engine:
     def _call(self, stage: Stage, state: Any, context: Context) -> Any:
         try:
             return stage.call(state, context)
+        except StoreFailed as failed:
+            raise failed.error from None
         except self._timeout_error as error:
             raise _StageRaised(self._late(stage, context)) from error
         except Exception as error:

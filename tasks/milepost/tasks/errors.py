@@ -18,7 +18,7 @@ BaseException
 
 from __future__ import annotations
 
-from milepost.checkpointing import MilepostError
+from milepost.checkpointing import CheckpointError, MilepostError
 
 
 class TaskError(MilepostError):
@@ -72,6 +72,14 @@ class RunFailed(TaskError):
 
 class RunCancelled(TaskError):
     """The run was cancelled."""
+
+
+class StoreFailed(BaseException):
+    """A store failed in what a stage asked of its context: no failure of the stage, whatever it catches."""
+
+    def __init__(self, error: CheckpointError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class HandBack(BaseException):

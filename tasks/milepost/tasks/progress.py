@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
+from milepost.checkpointing import Misconfigured
 from milepost.checkpointing.ids import valid_name
 
 from .duration import Duration, seconds
@@ -32,6 +33,7 @@ class Progress:
         content = saved if isinstance(saved, dict) else {}
         self.value: Any = content.get("value")
         self._positions: dict[str, int] = dict(content.get("positions", {}))
+        self._begun: set[str] = set()
         self._save = save
         self._saved_at = time.monotonic()
 
@@ -53,7 +55,13 @@ class Progress:
         leaving: Callable[[], bool],
     ) -> Iterator[T]:
         """Hand out *items* from where the last try stood, saving the position every so often."""
-        pause, done = seconds(every), self._positions.get(valid_name(name, "loop name"), 0)
+        if valid_name(name, "loop name") in self._begun:
+            raise Misconfigured(
+                f"This stage tracks a second loop named {name!r}: give each a name of its own, "
+                "track(…, name='…')."
+            )
+        self._begun.add(name)
+        pause, done = seconds(every), self._positions.get(name, 0)
         total = len(items) if isinstance(items, Sized) else None
         for item in _from(items, done):
             yield item

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from zlib import crc32
 
 from milepost.checkpointing import (
@@ -22,13 +22,21 @@ from milepost.checkpointing import (
 )
 from milepost.checkpointing.ids import valid_name
 
-from .errors import ClaimLost
+from .errors import ClaimLost, StoreFailed
 from .runs import Claim
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 logger = logging.getLogger("milepost")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Patiently(Protocol):
+    """Calls *call* until the store answers, or for as long as a commit would be tried."""
+
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
 
 class Scratch:
@@ -36,6 +44,7 @@ class Scratch:
 
     Args:
         guard: Raises `ClaimLost` if another worker may hold the run.
+        patiently: Repeats a call while a store is away.
         announce: Told how far the stage has come each time that is saved.
     """
 
@@ -44,6 +53,7 @@ class Scratch:
         runtime: Runtime,
         claim: Claim,
         guard: Callable[[], None],
+        patiently: Patiently,
         announce: Callable[[int, int | None], None],
     ) -> None:
         self._runtime = runtime
@@ -51,6 +61,7 @@ class Scratch:
         self._serializer = runtime.checkpoints.serializer
         self._claim = claim
         self._guard = guard
+        self._patiently = patiently
         self._announce = announce
         self._saves = 0
         self._stands = claim.head.progress_at
@@ -77,11 +88,11 @@ class Scratch:
         A store that is away does not stop the stage: it goes on without.
         """
         head = self._claim.head
-        self._guard()
         key = CheckpointKey(head.run_id, self._saves, self._claim.token, Kind.PROGRESS, head.lane)
         record = self._serializer.encode(Checkpoint(metadata=self._metadata(key), state=content))
         self._saves += 1
         try:
+            self._guard()
             if not self._runtime.log_in_runs:
                 self._log.put(record)
             noted = self._runtime.runs.save(
@@ -91,7 +102,7 @@ class Scratch:
                 record=record if self._runtime.log_in_runs else None,
             )
             if not noted:
-                self._log.delete(key)
+                self._drop(key.path)
                 raise ClaimLost(f"Run {head.run_id} was given to another worker.")
             before, self._stands = self._stands, key.path
             self._drop(before)
@@ -106,23 +117,40 @@ class Scratch:
             NotSerializable: Its result cannot be kept. It was done, and will be done again.
         """
         metadata = self._metadata(self._place(name))
+        with self._store_failures():
+            stands, metadata = self._standing(metadata)
+        if stands is not None:
+            return stands.state
+        result = work()
+        record = self._serializer.encode(Checkpoint(metadata=metadata, state=result))
+        with self._store_failures():
+            # It is done: forgetting it now would have it done again.
+            self._patiently(self._guard)
+            try:
+                self._patiently(self._log.put, record)
+            except AlreadyExists:
+                # Whoever had the claim before was slow, not dead: what it wrote first stands.
+                record = self._log.get(record.key)
+            return self._serializer.decode(record).state
+
+    def _standing(
+        self, metadata: CheckpointMetadata
+    ) -> tuple[Checkpoint | None, CheckpointMetadata]:
+        """Return the entry of the journal that *metadata* has the place of, if there is one."""
         while True:
-            stands = self._noted(metadata.key)
-            if stands is not None and stands.metadata.parent == metadata.parent:
-                return stands.state
-            if stands is None:
-                break
+            stands = self._patiently(self._noted, metadata.key)
+            if stands is None or stands.metadata.parent == metadata.parent:
+                return stands, metadata
             # Another checkpoint's journal has the place, by chance.
             metadata = metadata.model_copy(update={"sequence": metadata.sequence + 1})
-        result = work()
-        self._guard()
-        record = self._serializer.encode(Checkpoint(metadata=metadata, state=result))
+
+    @contextmanager
+    def _store_failures(self) -> Iterator[None]:
+        """Keep what a store does from being taken for the stage's own failure."""
         try:
-            self._log.put(record)
-        except AlreadyExists:
-            # Whoever had the claim before was slow, not dead: what it wrote first stands.
-            return self._serializer.decode(self._log.get(record.key)).state
-        return self._serializer.decode(record).state
+            yield
+        except (Unavailable, Refused) as error:
+            raise StoreFailed(error) from error
 
     def tidy(self) -> None:
         """Remove the progress of a stage that was committed."""

@@ -162,7 +162,7 @@ def test_every_byte_of_an_encrypted_record_counts() -> None:
 )
 def test_keys_that_cannot_be_read_are_refused_without_being_shown(keys: str) -> None:
     with pytest.raises(Misconfigured, match="form name:base64") as caught:
-        serializer(encryption_keys=keys or ",")
+        serializer(encryption_keys=keys)
     assert "AAA" not in str(caught.value)
     assert NEW[5:] not in str(caught.value)
 

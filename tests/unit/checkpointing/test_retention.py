@@ -14,6 +14,7 @@ from milepost.checkpointing import (
     CheckpointKey,
     CheckpointManager,
     CheckpointMetadata,
+    CheckpointSettings,
     Corrupt,
     Expired,
     Kind,
@@ -34,9 +35,12 @@ class Watched(MemoryCheckpointStore):
         super().__init__()
         self.calls: list[str] = []
         self.broken = False
+        self.refused = ""
 
     def put(self, record: Record) -> None:
         self.calls.append("put")
+        if record.key.run_id == self.refused:
+            raise Unavailable("The store is away.")
         super().put(record)
 
     def delete(self, key: CheckpointKey) -> bool:
@@ -52,9 +56,10 @@ class Watched(MemoryCheckpointStore):
             raise Unavailable("The store is away.")
         return super().runs(**options)
 
-    def damage(self, key: CheckpointKey) -> None:
+    def damage(self, key: CheckpointKey, *, header: bytes | None = None) -> None:
         sound = self._runs[key.run_id][key.path]
-        self._runs[key.run_id][key.path] = Record(key, sound.header, sound.body + b"x")
+        damaged = Record(key, header or sound.header, sound.body + b"x")
+        self._runs[key.run_id][key.path] = damaged
 
 
 @pytest.fixture
@@ -90,9 +95,56 @@ def test_a_limit_costs_one_deletion_and_is_kept_at_once(store: Watched) -> None:
     for number in range(40):
         store.calls.clear()
         ours.create("run", number)
-        assert store.calls.count("delete") == (number >= 5)
-        assert "history" not in store.calls or number == 0
+        look, room = ["history"], ["delete"] * (number >= 5)
+        assert store.calls == (["history", "put"] if number == 0 else ["put", *look, *room])
     assert numbers(ours) == [35, 36, 37, 38, 39]
+
+
+def test_the_newest_is_last_though_another_process_went_on(store: Watched) -> None:
+    """Its retention has freed the very number that the first process would give next."""
+    one, two = (manager(store, max_checkpoints_per_run=1) for _ in range(2))
+    one.create("run", "one")
+    for number in range(3):
+        two.create("run", number)
+    created = create(one, "run", "newest")
+    assert two.restore("run") == created
+    assert created.metadata.sequence > 3
+    assert numbers(two) == [created.metadata.sequence]
+
+
+def test_what_cannot_be_judged_is_not_removed(store: Watched) -> None:
+    """Without the key, or while the store is away, nothing says that a checkpoint is worthless."""
+    keys = CheckpointSettings.model_validate({"encryption_keys": "a:" + "A" * 43 + "="})
+    sealed = CheckpointManager(store, keys)
+    for number in range(3):
+        sealed.create("run", number)
+    ours = manager(store, max_age_seconds=0.000001)
+    assert ours.cleanup() == 2
+    assert sealed.restore("run").state == 2  # type: ignore[union-attr]
+    for number in range(3):
+        store.damage(CheckpointKey("run", sealed._last("run").sequence, kind=Kind.MANUAL))  # type: ignore[union-attr]
+        sealed.create("run", number)
+    store.damage(CheckpointKey("run", sealed._last("run").sequence, kind=Kind.MANUAL))  # type: ignore[union-attr]
+    assert ours.cleanup() == 0
+
+
+def test_a_damaged_header_does_not_stop_the_run(store: Watched) -> None:
+    before = manager(store)
+    before.create("run", 1)
+    store.damage(create(before, "run", 2).metadata.key, header=b"MPCK")
+    created = create(manager(store), "run", 3)
+    assert created.metadata.sequence == 2
+    assert manager(store).restore("run") == created
+
+
+def test_what_was_put_off_is_written_though_one_run_cannot_be(store: Watched) -> None:
+    ours = manager(store, every_n=10)
+    for run_id in ("a", "b", "c"):
+        ours.create(run_id, run_id)
+    store.refused = "b"
+    with pytest.raises(Unavailable):
+        ours.stop()
+    assert store.runs().items == ("a", "c")
 
 
 def test_numbers_go_on_after_a_restart(store: Watched) -> None:

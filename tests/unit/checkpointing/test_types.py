@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from enum import Enum, IntEnum
+from enum import Enum, Flag, IntEnum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -40,6 +40,11 @@ class Color(Enum):
     BLUE = "b"
 
 
+class Access(Flag):
+    READ = 1
+    WRITE = 2
+
+
 class Level(IntEnum):
     LOW = 1
 
@@ -58,7 +63,7 @@ class Order(BaseModel):
 @pytest.fixture
 def types() -> Types:
     types = Types()
-    for kind in (Color, Level, Point, Order):
+    for kind in (Color, Level, Access, Point, Order):
         types.register(kind)
     return types
 
@@ -101,6 +106,10 @@ VALUES = [
     -(1 << 63),
     Color.RED,
     Level.LOW,
+    Access.READ | Access.WRITE,
+    Access(0),
+    {"~int": "ff"},
+    ({"~int": "ff", "a": 1}, {"~map": []}),
     Point(1, datetime(2026, 1, 2)),
     Order(price=Decimal("1.20"), placed=datetime(2026, 1, 2)),
     {"deep": [{"er": (Color.BLUE, b"x")}]},
@@ -183,6 +192,18 @@ def test_what_contains_itself_or_is_too_deep_is_refused(serializer: Serializer) 
         back(serializer, deep)
 
 
+def test_what_is_written_can_be_read_however_deep_the_table_nests_it() -> None:
+    """As JSON, whose reader has its own bound."""
+    for depth in range(50, 110, 3):
+        state: Any = 0
+        for _ in range(depth):
+            state = {1: state}
+        try:
+            assert back(Serializer(), state) == state
+        except NotSerializable:
+            assert depth > 60
+
+
 def test_a_type_that_is_not_registered_is_neither_written_nor_read(types: Types) -> None:
     with pytest.raises(NotSerializable, match="Color"):
         back(Serializer(), [Color.RED])
@@ -253,6 +274,9 @@ def test_plain_json_is_written_as_ever(types: Types) -> None:
         b'1000\n{"~:Point":{"y":1}}\n[]\n[]\n{}',
         b'1000\n{"~:Color":"GREEN"}\n[]\n[]\n{}',
         b'1000\n{"~:Order":"{}"}\n[]\n[]\n{}',
+        b'1000\n{"~dict":5}\n[]\n[]\n{}',
+        b'1000\n{"~timedelta":[]}\n[]\n[]\n{}',
+        b'1000\n{"~:Order":{"a":1}}\n[]\n[]\n{}',
         b'1000\n{"~frame":{"~bytes":"AAAA"}}\n[]\n[]\n{}',
         b"2000\n1\n[]\n[]\n{}",
         b"100\n1\n[]\n[]\n{}",

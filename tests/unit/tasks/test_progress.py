@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from milepost.checkpointing import InvalidName
+from milepost.checkpointing import InvalidName, Misconfigured
 from milepost.tasks import Context
 from milepost.tasks.errors import ClaimLost, HandBack
 from milepost.tasks.progress import Progress
@@ -105,6 +105,13 @@ def test_a_loop_whose_claim_is_gone_ends() -> None:
         list(iter_and_count(ctx, seen))
     assert seen == [0, 1]
     assert saves == []
+
+
+def test_two_loops_need_two_names() -> None:
+    ctx = context(Progress())
+    assert list(ctx.track([1, 2])) == [1, 2]
+    with pytest.raises(Misconfigured, match="second loop named 'items'"):
+        list(ctx.track([3, 4]))
 
 
 def test_a_loops_name_keeps_the_rule() -> None:

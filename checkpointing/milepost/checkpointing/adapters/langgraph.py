@@ -24,6 +24,7 @@ from .langgraph_threads import Threads
 
 try:
     from langgraph.checkpoint import base
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 except ImportError:
     raise MissingExtra("The LangGraph checkpointer", "langgraph") from None
 
@@ -41,7 +42,8 @@ class MilepostSaver(base.BaseCheckpointSaver[Any], Closing):
         store: A store, or the URL of one.
         settings: Codec, compression and encryption of what is written; by default the ``MILEPOST_…``
             variables.
-        serde: How LangGraph turns values into bytes; by default its own.
+        serde: How LangGraph turns values into bytes; by default its `JsonPlusSerializer`, restricted to its
+            safe types and those of the graph's own schema. Loading runs nothing else.
     """
 
     def __init__(
@@ -51,7 +53,8 @@ class MilepostSaver(base.BaseCheckpointSaver[Any], Closing):
         *,
         serde: Any = None,
     ) -> None:
-        super().__init__(serde=serde)
+        # LangGraph's own default makes any class that the bytes name.
+        super().__init__(serde=serde or JsonPlusSerializer(allowed_msgpack_modules=None))
         serializer = Serializer(settings)
         self._store = open_store(store, settings) if isinstance(store, str) else store
         self._threads = Threads(self._store, serializer)
@@ -104,7 +107,8 @@ class MilepostSaver(base.BaseCheckpointSaver[Any], Closing):
             "checkpoint": self._dumped(checkpoint),
             "metadata": self._dumped(base.get_checkpoint_metadata(config, metadata)),
         }
-        self._threads.know(thread, namespace)
+        if parent is None:
+            self._threads.know(thread, namespace)
         self._threads.put(thread, namespace, content)
         return _config(thread, namespace, checkpoint["id"])
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
+from zlib import crc32
 
 from ..errors import AlreadyExists, InvalidName, NotFound
 from ..ids import valid_name
@@ -29,11 +30,10 @@ class Threads:
     def __init__(self, store: CheckpointStore, serializer: Serializer) -> None:
         self._store = store
         self._serializer = serializer
-        self._known: set[tuple[str, str]] = set()
 
     def last(self, thread: str, namespace: str) -> Content | None:
         """Return the last checkpoint of a namespace."""
-        record = self._store.latest(_run(thread), Kind.MANUAL, _lane(namespace))
+        record = self._store.latest(_run(thread), Kind.THREAD, _lane(namespace))
         return None if record is None else self._read(record)
 
     def writes(self, thread: str, namespace: str, checkpoint_id: str) -> Iterator[Content]:
@@ -46,7 +46,6 @@ class Threads:
 
     def delete(self, thread: str) -> None:
         """Remove a thread with all it has."""
-        self._known = {place for place in self._known if place[0] != thread}
         self._store.delete_run(_run(thread))
 
     def _read(self, record: Record) -> Content:
@@ -109,7 +108,7 @@ class Threads:
     def contents(self, thread: str, namespace: str) -> Iterator[Stored]:
         """Return the newest form of each checkpoint, last first."""
         seen: set[str] = set()
-        for entry in self._store.entries(_run(thread), Kind.MANUAL, _lane(namespace)):
+        for entry in self._store.entries(_run(thread), Kind.THREAD, _lane(namespace)):
             with suppress(NotFound):
                 content = self._read(self._store.get(entry.key))
                 if content["id"] not in seen:
@@ -128,7 +127,7 @@ class Threads:
         """Return the keys under which a checkpoint was written, newest first; reads all headers."""
         return [
             entry.key
-            for entry in self._store.entries(_run(thread), Kind.MANUAL, _lane(namespace))
+            for entry in self._store.entries(_run(thread), Kind.THREAD, _lane(namespace))
             if self._serializer.metadata(entry.key, entry.header).checkpoint_id == checkpoint_id
         ]
 
@@ -145,17 +144,24 @@ class Threads:
                 return
 
     def namespaces(self, thread: str) -> list[str]:
-        """Return the namespaces of a thread, the oldest first."""
+        """Return the namespaces of a thread, the root first."""
         found = self._series(_run(thread), _NAMESPACES)
-        return [*dict.fromkeys(content["namespace"] for content in found)]
+        return sorted({content["namespace"] for content in found})
 
     def know(self, thread: str, namespace: str) -> None:
-        """Let the thread have the namespace, from before its first checkpoint on."""
-        if (thread, namespace) not in self._known:
-            if namespace not in self.namespaces(thread):
-                content = {"thread": thread, "namespace": namespace}
-                self._append(_run(thread), _NAMESPACES, content)
-            self._known.add((thread, namespace))
+        """Let the thread have the namespace, from before its first checkpoint on; twice is harmless."""
+        content = {"thread": thread, "namespace": namespace}
+        number = crc32(namespace.encode())
+        while True:
+            key = CheckpointKey(_run(thread), 0, number, Kind.JOURNAL, _NAMESPACES)
+            try:
+                self._store.put(self._record(key, content))
+            except AlreadyExists:
+                if self._read(self._store.get(key)) == content:
+                    return
+                number += 1
+            else:
+                return
 
     def _record(self, key: CheckpointKey, content: Content) -> Record:
         metadata = CheckpointMetadata(
@@ -195,4 +201,4 @@ def _number(checkpoint_id: str) -> int:
 
 def _key(run_id: str, lane: str, number: int) -> CheckpointKey:
     number &= _TOP
-    return CheckpointKey(run_id, number & 0xFFFFFFFF, number >> 32, Kind.MANUAL, lane)
+    return CheckpointKey(run_id, number & 0xFFFFFFFF, number >> 32, Kind.THREAD, lane)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic_core import from_json
+
 from ..envelope import CodecId
 from ..errors import Corrupt
-from ..plain_json import dump_json, load_json
+from ..plain_json import DEEPEST, dump_json, load_json, refusal
 from ..types import Types
 from .base import Adapter, Codec, Parts
 
@@ -45,7 +47,7 @@ class TypedJSONCodec(Codec):
             if of_type is not None:
                 lines.append(dump_json(part, name=name, adapter=of_type))
             else:
-                lines.append(_dump(self._types.flatten(part, name)))
+                lines.append(_dump(self._types.flatten(part, name), name))
             flags += "0" if of_type else "1"
         return b"\n".join((flags.encode(), *lines))
 
@@ -64,5 +66,13 @@ class TypedJSONCodec(Codec):
         return Parts(*parts)
 
 
-def _dump(tree: Any) -> bytes:
-    return json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+def _dump(tree: Any, name: str) -> bytes:
+    """Write what the table made of a part, and see that it can be read: the table nests it deeper."""
+    try:
+        text = json.dumps(tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        data = text.encode()
+        if text.count("[") + text.count("{") > DEEPEST:
+            from_json(data)
+    except (ValueError, RecursionError) as error:
+        raise refusal(name, str(error)) from error
+    return data

@@ -39,16 +39,18 @@ class MsgpackCodec(Codec):
     def decode(self, body: bytes, adapter: Adapter | None, about: bytes) -> Parts:
         try:
             typed, state, *rest = msgpack.unpackb(body, raw=False, strict_map_key=True)
-        except (ValueError, TypeError, msgpack.UnpackException) as error:
-            raise Corrupt(f"The body is no MessagePack: {error}") from error
+            state = state if typed else _widened(state)
+            rest = [_widened(part) for part in rest]
+        except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
+            raise Corrupt(f"The body is no MessagePack of ours: {error}") from error
         if len(rest) != len(Parts._fields) - 1:
             raise Corrupt(f"The body has {len(rest) + 1} parts, not {len(Parts._fields)}.")
         if typed:
             state = load_json(state, adapter)
         else:
-            state = self._types.revive(_widened(state))
+            state = self._types.revive(state)
             state = adapter.validate_python(state) if adapter else state
-        return Parts(state, *(self._types.revive(_widened(part)) for part in rest))
+        return Parts(state, *(self._types.revive(part) for part in rest))
 
     def _flat(self, value: Any, name: str) -> Any:
         return _narrowed(self._types.flatten(value, name, binary=True))
@@ -69,6 +71,10 @@ def _widened(tree: Any) -> Any:
     if isinstance(tree, dict):
         if tree.keys() == {"~int"}:
             return int(tree["~int"], 16)
+        if tree.keys() == {"~dict"}:
+            # A dict of the state's own, which may look like one of ours.
+            own = tree["~dict"]
+            return {"~dict": {key: _widened(item) for key, item in own.items()}}
         return {key: _widened(item) for key, item in tree.items()}
     if isinstance(tree, list):
         return [_widened(item) for item in tree]

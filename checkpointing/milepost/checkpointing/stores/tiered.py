@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from ..errors import AlreadyExists, CheckpointError, Misconfigured, NotFound
+from ..errors import AlreadyExists, CheckpointError, Misconfigured, NotFound, Unavailable
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
 from ..redis_connection import ALL_PREFIXES, Scripts, prefix_of, translated
@@ -27,18 +27,21 @@ _SWEEP_SECONDS = 30.0
 
 
 class _Keys(NamedTuple):
-    """The hot tier's keys of a run: its log, whether the server has seen all of it, what is to be carried."""
+    """The hot tier's keys of a run: its log, whether the server has seen all of it, what is to be carried,
+    and how often it was deleted or its expiry set."""
 
     headers: str
     bodies: str
     paths: str
     seen: str
     pending: str
+    generation: str
 
     @classmethod
     def of(cls, run_id: str) -> _Keys:
         prefix = prefix_of(run_id)
-        return cls(*LogKeys.of(run_id)[:3], f"{prefix}tier:seen:{run_id}", f"{prefix}tier:pending")
+        names = (f"seen:{run_id}", "pending", f"generation:{run_id}")
+        return cls(*LogKeys.of(run_id)[:3], *(f"{prefix}tier:{name}" for name in names))
 
 
 class TieredCheckpointStore(CheckpointStore):
@@ -52,7 +55,8 @@ class TieredCheckpointStore(CheckpointStore):
     ``sync``: a put returns when the record is in both. ``async``: it returns when it is in the hot tier, and
     a thread carries it over within about a second; what the hot tier loses before that is lost, and the
     run goes on from the record before. In both cases a process that dies leaves nothing that is not
-    carried over later.
+    carried over later. Deleting a single record while another process carries it over may leave it in the
+    cold tier; deleting a run does not.
 
     Args:
         hot: A Redis; its records of a run go some time after the last one was carried over.
@@ -77,6 +81,7 @@ class TieredCheckpointStore(CheckpointStore):
             hot.client,
             __package__,
             *("tier_put", "tier_get", "tier_latest", "tier_fill", "tier_done"),
+            *("tier_expire", "tier_drop"),
             shared="_tier",
         )
         self._carrying = threading.RLock()
@@ -107,7 +112,8 @@ class TieredCheckpointStore(CheckpointStore):
             self._wake.set()
 
     def get(self, key: CheckpointKey) -> Record:
-        found = self._call("tier_get", _Keys.of(key.run_id)[:4], [key.path], key.run_id)
+        args = [key.path, _member(key)]
+        found = self._call("tier_get", _Keys.of(key.run_id), args, key.run_id)
         return Record(key, *found) if found else self._cold.get(key)
 
     def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
@@ -155,14 +161,19 @@ class TieredCheckpointStore(CheckpointStore):
     def delete_run(self, run_id: str) -> int:
         with self._carrying:
             self._carry_run(run_id)
-            self._drop_copy(run_id)
-            return self._cold.delete_run(run_id)
+            keys, args = _Keys.of(run_id), [_run_member(run_id), self._ttl_ms]
+            self._call("tier_drop", keys, args, run_id)
+            count = self._cold.delete_run(run_id)
+            # Once more: what was copied from the cold tier meanwhile is not there any more.
+            self._call("tier_drop", keys, args, run_id)
+            return count
 
     def expire_run(self, run_id: str, at: datetime | None) -> None:
         with self._carrying:
             self._carry_run(run_id)
             self._cold.expire_run(run_id, at)
-            self._drop_copy(run_id)
+            over = int(at.timestamp() * 1000) if at else ""
+            self._call("tier_expire", _Keys.of(run_id), [over, self._ttl_ms], run_id)
 
     def expires_at(self, run_id: str) -> datetime | None:
         return self._cold.expires_at(run_id)
@@ -173,13 +184,7 @@ class TieredCheckpointStore(CheckpointStore):
         Raises:
             Unavailable: A tier does not answer; what was not carried waits on.
         """
-        count = 0
-        for prefix in ALL_PREFIXES:
-            while found := self._pending(prefix, "-", "+"):
-                for key in found:
-                    self._carry_key(key)
-                count += len(found)
-        return count
+        return sum(self._carry_all(prefix, "-", "+") for prefix in ALL_PREFIXES)
 
     def close(self) -> None:
         """Carry over what is waiting, as far as the tiers answer, and close both."""
@@ -197,18 +202,15 @@ class TieredCheckpointStore(CheckpointStore):
 
     def _fill(self, run_id: str, kind: Kind, lane: str) -> None:
         """Let the hot tier know what the cold one has for last, and that it may be asked again."""
-        last = self._cold.latest(run_id, kind, lane)
-        found = [last.key.path, last.header, last.body] if last else ["", "", ""]
-        at = self._cold.expires_at(run_id)
-        over = int(at.timestamp() * 1000) if at else ""
-        args = [f"{kind}/{lane}/", self._ttl_ms, *found, over]
-        self._call("tier_fill", _Keys.of(run_id)[:4], args, run_id)
-
-    def _drop_copy(self, run_id: str) -> None:
-        # First what says that the copy is whole.
+        keys = _Keys.of(run_id)
         with translated(self._hot.location, run_id):
-            self._hot.client.delete(_Keys.of(run_id).seen)
-        self._hot.delete_run(run_id)
+            generation: Any = self._hot.client.get(keys.generation)
+        last = self._cold.latest(run_id, kind, lane)
+        at = self._cold.expires_at(run_id)
+        found = [last.key.path, last.header, last.body] if last else ["", "", ""]
+        over = int(at.timestamp() * 1000) if at else ""
+        args = [f"{kind}/{lane}/", self._ttl_ms, *found, over, generation or ""]
+        self._call("tier_fill", keys, [*args, _run_member(run_id)], run_id)
 
     def _carry(self, record: Record) -> None:
         try:
@@ -218,18 +220,15 @@ class TieredCheckpointStore(CheckpointStore):
             self._hot.delete(record.key)
             self._done(record.key)
             raise
-        if not self._done(record.key):
-            # Carried over by another, or deleted meanwhile: then it must not come back.
-            try:
-                self._hot.get(record.key)
-            except NotFound:
-                self._cold.delete(record.key)
+        self._done(record.key)
 
-    def _carry_key(self, key: CheckpointKey) -> None:
+    def _carry_key(self, key: CheckpointKey) -> bool:
+        """Carry one record over; False if it has to wait for something that concerns it alone."""
         try:
-            # What is deleted between the two in this process must not come back, not even for an instant.
+            # What is deleted between the two in this process must not come back.
             with self._carrying:
-                self._carry(self._hot.get(key))
+                if self._waits(key):
+                    self._carry(self._hot.get(key))
         except NotFound:
             self._done(key)
         except AlreadyExists as error:
@@ -240,12 +239,28 @@ class TieredCheckpointStore(CheckpointStore):
                 self._hot.location,
                 error,
             )
+        except Unavailable:
+            raise
+        except CheckpointError as error:
+            logger.error("Checkpoint %s of run %s waits: %s", key.path, key.run_id, error)
+            return False
+        return True
 
     def _carry_run(self, run_id: str) -> None:
         member = _run_member(run_id)
-        while found := self._pending(prefix_of(run_id), f"[{member}", f"[{member}\xff"):
-            for key in found:
-                self._carry_key(key)
+        self._carry_all(prefix_of(run_id), f"[{member}", f"[{member}\xff")
+
+    def _carry_all(self, prefix: str, low: str, high: str) -> int:
+        count = 0
+        while found := self._pending(prefix, low, high):
+            count += sum(self._carry_key(key) for key in found)
+            low = f"({_member(found[-1])}"
+        return count
+
+    def _waits(self, key: CheckpointKey) -> bool:
+        with translated(self._hot.location, key.run_id):
+            found: Any = self._hot.client.zscore(_Keys.of(key.run_id).pending, _member(key))
+        return found is not None
 
     def _pending(self, prefix: str, low: str, high: str) -> list[CheckpointKey]:
         with translated(self._hot.location):

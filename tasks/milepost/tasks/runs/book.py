@@ -68,7 +68,7 @@ class Book(ABC):
         """Return the heads whose claim *owner* has, to be changed."""
 
     @abstractmethod
-    def owner(self, name: str) -> OwnerEntry | None:
+    def owner(self, name: str, *, to_change: bool = False) -> OwnerEntry | None:
         """Return what is known of an owner."""
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from milepost.checkpointing import AlreadyExists, Record
+from milepost.checkpointing import AlreadyExists, Record, Unavailable
 
 from ..head import Head, RunStatus, Step
 from ..settings import TaskSettings
@@ -22,6 +23,7 @@ _DELETABLE = frozenset(
     {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED}
 )
 _BURIALS_A_LOOK = 10
+logger = logging.getLogger("milepost")
 T = TypeVar("T")
 
 
@@ -198,7 +200,11 @@ class Bookkeeper(RunStore):
 
     def look(self, limit: int = 100) -> Look:
         for owner in self.work(lambda book: self._claims(book).silent(_BURIALS_A_LOOK)):
-            self.work(partial(self._bury_silent, owner))
+            try:
+                self.work(partial(self._bury_silent, owner))
+            except Unavailable as error:
+                # Somebody sits on what it held; that must not keep others from being looked after.
+                logger.warning("Owner %s could not be buried yet: %s", owner, error)
 
         def decide(book: Book) -> list[Head]:
             claims = self._claims(book)
@@ -319,7 +325,9 @@ class Bookkeeper(RunStore):
     def delete(self, run_id: str) -> RunStatus | None:
         def delete(book: Book) -> RunStatus | None:
             head = book.get(run_id)
-            if head is not None and head.status not in _DELETABLE:
+            if head is None:
+                return None
+            if head.status not in _DELETABLE:
                 return head.status
             book.remove(run_id)
             book.delete_log(run_id)
@@ -331,7 +339,7 @@ class Bookkeeper(RunStore):
         return self.work(lambda book: book.peek(run_id), run_id)
 
     def _bury_silent(self, owner: str, book: Book) -> None:
-        entry = book.owner(owner)
+        entry = book.owner(owner, to_change=True)
         if entry is not None and entry.until <= book.now:
             self._claims(book).bury(owner, "owner")
 

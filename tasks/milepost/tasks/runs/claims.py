@@ -82,7 +82,7 @@ class Claims:
 
     def beat(self, owner: str, held: set[str], as_of: int, leaving: bool) -> set[str]:
         """Keep *owner* alive; free what it does not name; return what it has lost."""
-        known = self._book.owner(owner)
+        known = self._book.owner(owner, to_change=True)
         self._book.keep_owner(
             owner,
             OwnerEntry(
@@ -97,7 +97,7 @@ class Claims:
 
     def bury(self, owner: str, cause: str) -> list[str]:
         """Free all that a gone owner held; return the run ids."""
-        known = self._book.owner(owner)
+        known = self._book.owner(owner, to_change=True)
         if known is not None and known.leaving:
             cause = "leaving"
         freed = [head.run_id for head in self._book.held_by(owner) if self._take_away(head, cause)]
@@ -112,8 +112,9 @@ class Claims:
             # Nobody looked for a while: no heartbeat could arrive, so silence proves nothing yet.
             for name, entry in owners.items():
                 if not entry.spared:
-                    until = max(entry.until, now + self._lapse_ms)
-                    owners[name] = replace(entry, until=until, spared=True)
+                    standing = self._book.owner(name, to_change=True) or entry
+                    until = max(standing.until, now + self._lapse_ms)
+                    owners[name] = replace(standing, until=until, spared=True)
                     self._book.keep_owner(name, owners[name])
         lapsed = [name for name, entry in owners.items() if entry.until <= now]
         return sorted(lapsed, key=lambda name: owners[name].until)[:limit]
@@ -133,6 +134,7 @@ class Claims:
             self.enqueue(head, 0, now)
         elif head.status in (RunStatus.COMPLETED, RunStatus.CANCELLED):
             self._book.remove(run_id)
+            self._book.delete_log(run_id)
             return None
         after = self._book.get(run_id)
         if after is None:

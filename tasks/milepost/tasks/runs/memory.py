@@ -184,7 +184,7 @@ class _MemoryBook(Book):
     def held_by(self, owner: str) -> list[Head]:
         return [self.heads[run_id] for run_id in sorted(self._held[owner] & self.heads.keys())]
 
-    def owner(self, name: str) -> OwnerEntry | None:
+    def owner(self, name: str, *, to_change: bool = False) -> OwnerEntry | None:
         return self._owners.get(name)
 
     def owners(self) -> dict[str, OwnerEntry]:

@@ -145,8 +145,9 @@ class SQLBook(Book):
         rows = self._connection.execute(_HELD, {"name": owner}).scalars()
         return [self._read(row) for row in rows.all()]
 
-    def owner(self, name: str) -> OwnerEntry | None:
-        row = self._connection.execute(_OWNER, {"owner": name}).one_or_none()
+    def owner(self, name: str, *, to_change: bool = False) -> OwnerEntry | None:
+        query = _OWNER.with_for_update() if to_change else _OWNER
+        row = self._connection.execute(query, {"owner": name}).one_or_none()
         return None if row is None else OwnerEntry(*row[1:])
 
     def owners(self) -> dict[str, OwnerEntry]:
