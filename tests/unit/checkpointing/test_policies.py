@@ -122,14 +122,14 @@ def test_what_is_put_off_is_kept_as_it_was(store: MemoryCheckpointStore) -> None
 
 def test_the_newest_that_was_put_off_is_written_by_itself(store: MemoryCheckpointStore) -> None:
     """FastAgentic loses it (FA-D21): here the last state before a crash is at most the interval old."""
-    ours = manager(store, checkpoint_interval=0.2)
+    ours = manager(store, checkpoint_interval=2.0)
     ours.start()
     ours.start()
     try:
         for number in range(5):
             ours.create("run", number)
         assert written(store) == [0]
-        eventually(lambda: written(store) == [0, 4], 10)
+        eventually(lambda: written(store) == [0, 4], 20)
     finally:
         ours.stop()
 
