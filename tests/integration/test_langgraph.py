@@ -173,6 +173,15 @@ def test_a_checkpoint_written_twice_is_one_and_is_removed_whole() -> None:
         assert len([*saver.list(config)]) == 1
 
 
+def test_versions_rise_and_no_two_tries_give_one() -> None:
+    with MilepostSaver("memory://") as saver:
+        versions = [saver.get_next_version(None, None)]
+        for _ in range(12):
+            versions.append(saver.get_next_version(versions[-1], None))
+        assert versions == sorted(versions)
+        assert saver.get_next_version(versions[3], None) != versions[4]
+
+
 def test_what_is_written_is_encrypted_where_there_are_keys(tmp_path: Path) -> None:
     url = f"file://{tmp_path}/threads"
     keys = CheckpointSettings.model_validate({"encryption_keys": "a:" + "A" * 43 + "="})

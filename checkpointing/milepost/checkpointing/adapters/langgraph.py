@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from hashlib import sha256
+from secrets import token_hex
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -222,7 +222,7 @@ class MilepostSaver(base.BaseCheckpointSaver[Any], Closing):
     def get_next_version(self, current: Any, channel: None) -> str:
         """Return a version that sorts behind *current*, and that no other try has given."""
         number = int(str(current).split(".")[0]) if current is not None else 0
-        return f"{number + 1:032}.{sha256(str((current, id(self))).encode()).hexdigest()[:16]}"
+        return f"{number + 1:032}.{token_hex(8)}"
 
     def close(self) -> None:
         """Close the store."""

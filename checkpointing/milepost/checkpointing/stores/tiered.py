@@ -269,9 +269,9 @@ class TieredCheckpointStore(CheckpointStore):
             )
         return [*_keys(members)]
 
-    def _done(self, key: CheckpointKey) -> bool:
+    def _done(self, key: CheckpointKey) -> None:
         args = [_member(key), _run_member(key.run_id), self._ttl_ms]
-        return bool(self._call("tier_done", _Keys.of(key.run_id), args, key.run_id))
+        self._call("tier_done", _Keys.of(key.run_id), args, key.run_id)
 
     def _call(self, name: str, keys: Any, args: list[Any], run_id: str) -> Any:
         with translated(self._hot.location, run_id):
