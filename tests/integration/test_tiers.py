@@ -37,6 +37,7 @@ class Cold(FileCheckpointStore):
         self.is_away = False
         self.asked = 0
         self.meanwhile: Callable[[], object] = lambda: None
+        self.after_reading: Callable[[], object] = lambda: None
 
     def _ask(self) -> None:
         self.asked += 1
@@ -54,7 +55,10 @@ class Cold(FileCheckpointStore):
 
     def latest(self, *args: Any) -> Record | None:
         self._ask()
-        return super().latest(*args)
+        found = super().latest(*args)
+        after, self.after_reading = self.after_reading, lambda: None
+        after()
+        return found
 
     def get(self, key: CheckpointKey) -> Record:
         self._ask()
@@ -210,6 +214,17 @@ def test_a_run_that_is_read_while_it_is_deleted_does_not_come_back(
     assert tiers.latest("run") is None
     tiers.put(make_record("run", note="anew"))
     assert tiers.latest("run") == make_record("run", note="anew")
+
+
+def test_what_was_read_before_a_deletion_is_not_copied_after_it(
+    tiers: TieredCheckpointStore, cold: Cold, server: RedisServer
+) -> None:
+    tiers.put(make_record("run"))
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    cold.after_reading = lambda: tiers.delete_run("run")
+    assert tiers.latest("run") is None
+    assert tiers.latest("run") is None
 
 
 def test_what_is_copied_back_goes_after_a_time_too(
