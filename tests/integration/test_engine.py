@@ -57,8 +57,7 @@ class Lab:
 
 def step(app: Milepost, run: Run) -> str:
     head = run.head
-    pipeline = app.pipelines[head.pipeline]
-    return app.runtime.engine.execute(pipeline, pipeline.stages[head.stage], head.step)
+    return app.runtime.engine.execute(head.pipeline, head.step)
 
 
 @pytest.fixture

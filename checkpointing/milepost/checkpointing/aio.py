@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
+from inspect import iscoroutinefunction
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -18,13 +19,17 @@ from urllib.parse import quote
 
 from . import manager
 from .config import CheckpointConfig
+from .errors import Misconfigured
 from .manager import logger
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Status
 from .reader import Recovery
+from .redis_connection import same_redis
 from .settings import CheckpointSettings
 from .stores import CheckpointStore, open_store
 from .stores.file import FileCheckpointStore as _FileCheckpointStore
 from .stores.memory import MemoryCheckpointStore as InMemoryCheckpointStore
+from .stores.redis import RedisCheckpointStore as _RedisCheckpointStore
+from .stores.s3 import S3CheckpointStore as _S3CheckpointStore
 from .types import Types
 
 __all__ = [
@@ -39,6 +44,8 @@ __all__ = [
     "InMemoryCheckpointStore",
     "Kind",
     "Recovery",
+    "RedisCheckpointStore",
+    "S3CheckpointStore",
     "Status",
     "Types",
     "open_store",
@@ -57,6 +64,57 @@ class FileCheckpointStore(_FileCheckpointStore):
     ) -> None:
         folder = Path(path).expanduser().absolute()
         super().__init__(f"file://{quote(str(folder))}", settings)
+
+
+class RedisCheckpointStore(_RedisCheckpointStore):
+    """The Redis store, on the server that a client of redis-py is for, ``redis.asyncio`` included.
+
+    The client itself is not used: the store's connections have Milepost's timeouts and retries. A client may
+    decode replies, be busy, or be closed.
+
+    Args:
+        client: A client of one server; or the URL of one.
+        prefix: What all keys begin with.
+        ttl_seconds: A run is gone this long after the last write to it; None: never by itself.
+
+    Raises:
+        Misconfigured: It is no client of one server, or *ttl_seconds* is no time.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        prefix: str = "",
+        ttl_seconds: float | None = None,
+        settings: CheckpointSettings | None = None,
+    ) -> None:
+        if isinstance(client, str):
+            super().__init__(client, settings, prefix=prefix, ttl_seconds=ttl_seconds)
+        else:
+            location, own = same_redis(client, settings)
+            self._open(location, own, prefix, ttl_seconds)
+
+
+class S3CheckpointStore(_S3CheckpointStore):
+    """The S3 store, by a client of boto3, which has the timeouts and retries that it was made with.
+
+    Args:
+        client: ``boto3.client("s3")``. One of aioboto3 does not serve: the calls are made in threads.
+
+    Raises:
+        Misconfigured: It is another client.
+        Refused, Unavailable: As with a URL.
+    """
+
+    def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:
+        if not hasattr(client, "put_object") or iscoroutinefunction(client.put_object):
+            raise Misconfigured(
+                f"{type(client).__name__} is no S3 client of boto3; expected boto3.client('s3')."
+            )
+        self._open(f"s3://{bucket}/{prefix.strip('/')}", client, bucket, prefix)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False)
 
 
 def _awaitable(
@@ -82,6 +140,21 @@ class CheckpointManager:
         self.sync = Sync(store, settings, types, config)
         """The manager that does the work."""
 
+    @property
+    def store(self) -> CheckpointStore:
+        """Where the checkpoints are."""
+        return self.sync.store
+
+    @property
+    def config(self) -> CheckpointConfig:
+        """When checkpoints are written and which are kept."""
+        return self.sync.config
+
+    @property
+    def failed_cleanups(self) -> int:
+        """How often the background cleanup has failed since the start."""
+        return self.sync.failed_cleanups
+
     create = _awaitable(Sync.create)
     flush = _awaitable(Sync.flush)
     restore = _awaitable(Sync.restore)
@@ -94,6 +167,7 @@ class CheckpointManager:
     delete_run = _awaitable(Sync.delete_run)
     mark_completed = _awaitable(Sync.mark_completed)
     mark_failed = _awaitable(Sync.mark_failed)
+    keep_failure = _awaitable(Sync.keep_failure)
     usage = _awaitable(Sync.usage)
     total_usage = _awaitable(Sync.total_usage)
     prune = _awaitable(Sync.prune)
@@ -109,7 +183,7 @@ class CheckpointManager:
             yield
         except Exception as error:
             try:
-                await self.mark_failed(run_id, f"{type(error).__name__}: {error}")
+                await self.keep_failure(run_id, error)
             except Exception:  # noqa: BLE001 - logged; what was raised goes on
                 logger.exception("Run %s: its failure could not be kept.", run_id)
             raise

@@ -12,17 +12,18 @@ from .policies import Always, AnyOf, EveryN, Interval, Policy
 class CheckpointConfig(BaseModel):
     """When checkpoints are written, and which are kept.
 
-    Limits concern what `CheckpointManager` writes; the engine's commits are not touched by them. Of a run
-    that has not ended the newest sound checkpoint is never removed.
+    Limits concern what `CheckpointManager` writes; the engine's commits are not touched by them. No limit
+    removes a run's newest sound checkpoint; the end of its time to live does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     auto_checkpoint: bool = True
-    """Whether `create` writes by itself; if not, only where it is forced."""
+    """Whether `create` writes by itself; if not, only what is forced is written, and nothing is put off."""
 
     checkpoint_interval: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Seconds between two checkpoints of a run; what is offered sooner is written later, unless something
+    """Seconds between two checkpoints of a run; what is offered sooner is put off, and written
+    when it is due (by itself after `start`, else with the next offer, `flush` or `close`), unless something
     newer comes. 0: all are written."""
 
     every_n: int = Field(default=1, ge=1)

@@ -76,8 +76,9 @@ class CheckpointManager(CheckpointReader):
     ) -> Checkpoint | None:
         """Write the run's next checkpoint and return it; None if the configuration puts it off.
 
-        Two callers at once get two numbers. A checkpoint that is returned is durable; a process that dies
-        in here leaves a whole one or none. What is put off is kept as it is now, and is written when it is
+        Two callers at once get two numbers. A checkpoint that is returned is durable; its `state` is the
+        object that was given, and what is stored does not change with that. A process that dies in here
+        leaves a whole one or none. What is put off is kept as it is now, and is written when it is
         due (see `start`), or by `flush`, `mark_completed`, `mark_failed` and `stop`, unless something newer
         was offered meanwhile.
 
@@ -121,10 +122,11 @@ class CheckpointManager(CheckpointReader):
             tool_calls=list(tool_calls),
             context=dict(context or {}),
         )
+        if not (force or self.config.auto_checkpoint):
+            return None
         pace = self._pacing.of(run_id)
         with pace.lock:
-            due = self._pacing.is_due(pace, offer, event, work) and self.config.auto_checkpoint
-            if force or due:
+            if force or self._pacing.is_due(pace, offer, event, work):
                 return self._write(pace, offer)
             # As it is now: the caller may go on changing it.
             record = self.serializer.encode(offer)
@@ -178,17 +180,28 @@ class CheckpointManager(CheckpointReader):
         self._pacing.forget(run_id)
         return final
 
+    def keep_failure(self, run_id: str, error: BaseException) -> Checkpoint:
+        """Do what `mark_failed` does, for a run that may have no checkpoint yet."""
+        text = f"{type(error).__name__}: {error}"
+        try:
+            return self.mark_failed(run_id, text)
+        except NotFound:
+            first = self.create(run_id, status=Status.FAILED, error=text, force=True)
+            assert first is not None
+            return first
+
     @contextmanager
     def failures_kept(self, run_id: str) -> Iterator[None]:
         """Within the block, write an error checkpoint of whatever is raised, and let it go on.
 
-        That it cannot be written is logged, and does not take the place of what was raised.
+        It has the state of the last checkpoint, or none if there is none yet. That it cannot be written is
+        logged, and does not take the place of what was raised.
         """
         try:
             yield
         except Exception as error:
             try:
-                self.mark_failed(run_id, f"{type(error).__name__}: {error}")
+                self.keep_failure(run_id, error)
             except Exception:
                 logger.exception("Run %s: its failure could not be kept.", run_id)
             raise
@@ -314,7 +327,7 @@ class CheckpointManager(CheckpointReader):
     def _flush_overdue(self) -> None:
         for run_id in self._pacing.offered():
             try:
-                if self.config.auto_checkpoint and self._pacing.is_overdue(self._pacing.of(run_id)):
+                if self._pacing.is_overdue(self._pacing.of(run_id)):
                     self.flush(run_id)
             except CheckpointError:
                 self.failed_cleanups += 1

@@ -92,9 +92,12 @@ def _writable(text: str) -> str:
 
 
 class CheckpointMetadata(BaseModel):
-    """What is known of a checkpoint without reading its state."""
+    """What is known of a checkpoint without reading its state.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Fields of a later release are passed over, so that workers can be upgraded one by one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     run_id: str
     sequence: int = Field(ge=0, lt=1 << 32)

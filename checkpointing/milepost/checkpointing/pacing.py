@@ -99,7 +99,8 @@ class Pacing:
         """Note that a checkpoint was written, and begin to count anew."""
         pace.last, pace.offered = Last(metadata.sequence, metadata.checkpoint_id), None
         pace.written_at, pace.offers, pace.work = self._clock(), 0, 0.0
-        self._write_seconds += _WEIGHT * (took_seconds - self._write_seconds)
+        weight = _WEIGHT if self._write_seconds else 1.0
+        self._write_seconds += weight * (took_seconds - self._write_seconds)
 
     def _forget_one(self, spared: str) -> None:
         for run_id, pace in self._paces.items():

@@ -68,11 +68,8 @@ class CheckpointReader(Closing):
         if fall_back:
             return self.recover(run_id, state_type=state_type, fresh=True).checkpoint
         valid_name(run_id)
-        for kind in SNAPSHOTS:
-            record = self.store.latest(run_id, kind)
-            if record is not None:
-                return self._open(record, state_type)
-        return None
+        record = self.store.latest_of(run_id, SNAPSHOTS)
+        return None if record is None else self._open(record, state_type)
 
     def recover(
         self,

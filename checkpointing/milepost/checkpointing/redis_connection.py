@@ -45,6 +45,9 @@ _SECRET = re.compile(
     re.I,
 )
 
+_IDENTITY = frozenset({"host", "port", "db", "path", "username", "password", "credential_provider"})
+"""Of a client's connections: what says which server and database they go to, and as whom."""
+
 
 def redacted(url: str) -> str:
     """Return *url*, or a text with one in it, without passwords."""
@@ -93,16 +96,54 @@ def open_redis(url: str, settings: CheckpointSettings | None = None) -> redis.Re
     try:
         client = redis.Redis.from_url(
             url,
-            socket_timeout=settings.store_timeout_seconds,
-            socket_connect_timeout=settings.store_timeout_seconds,
-            health_check_interval=30,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), settings.store_retries),
+            **_ours(settings),
         )
         # Connections are made late, and would complain late of an option they do not know.
         client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
     except (ValueError, TypeError, RedisError) as error:
         raise Misconfigured(f"{redacted(url)} is no Redis URL: {error}") from error
     return client
+
+
+def _ours(settings: CheckpointSettings) -> dict[str, Any]:
+    """Return what all connections of ours have, because redis-py's defaults surprise."""
+    return {
+        "socket_timeout": settings.store_timeout_seconds,
+        "socket_connect_timeout": settings.store_timeout_seconds,
+        "health_check_interval": 30,
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), settings.store_retries),
+    }
+
+
+def same_redis(client: Any, settings: CheckpointSettings | None = None) -> tuple[str, redis.Redis]:
+    """Return where *client* connects to, and a client of ours for that; it connects at the first command.
+
+    Args:
+        client: Of redis-py, blocking or asyncio, for one server.
+
+    Raises:
+        Misconfigured: It is another thing, or a client of a cluster.
+    """
+    pool = getattr(client, "connection_pool", None)
+    kinds = {
+        "Connection": ("redis", redis.Connection),
+        "SSLConnection": ("rediss", redis.SSLConnection),
+        "UnixDomainSocketConnection": ("unix", redis.UnixDomainSocketConnection),
+    }
+    name = getattr(getattr(pool, "connection_class", None), "__name__", "")
+    if pool is None or name not in kinds:
+        raise Misconfigured(
+            f"{type(client).__name__} is no client of one Redis server; expected redis.Redis or "
+            "redis.asyncio.Redis, or a URL."
+        )
+    scheme, kind = kinds[name]
+    settings = settings or CheckpointSettings()
+    given = {
+        k: v for k, v in pool.connection_kwargs.items() if k in _IDENTITY or k.startswith("ssl_")
+    }
+    place = given.get("path") or f"{given.get('host', 'localhost')}:{given.get('port', 6379)}"
+    own = redis.ConnectionPool(connection_class=kind, **given, **_ours(settings))
+    return f"{scheme}://{place}/{given.get('db', 0)}", redis.Redis(connection_pool=own)
 
 
 @contextmanager

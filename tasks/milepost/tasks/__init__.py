@@ -3,6 +3,7 @@
 from .app import Milepost
 from .context import Context
 from .errors import (
+    BudgetExceeded,
     ClaimLost,
     Conflict,
     HandBack,
@@ -10,6 +11,7 @@ from .errors import (
     PermanentError,
     RunCancelled,
     RunFailed,
+    RunPaused,
     StageTimeout,
     StateInvalid,
     TaskError,
@@ -21,8 +23,10 @@ from .pipeline import Pipeline
 from .retry import Retry
 from .run import Run
 from .settings import TaskSettings
+from .spent import Spent
 
 __all__ = [
+    "BudgetExceeded",
     "ClaimLost",
     "Conflict",
     "Context",
@@ -36,7 +40,9 @@ __all__ = [
     "Run",
     "RunCancelled",
     "RunFailed",
+    "RunPaused",
     "RunStatus",
+    "Spent",
     "StageTimeout",
     "StateInvalid",
     "TaskError",

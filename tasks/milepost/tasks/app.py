@@ -18,6 +18,7 @@ from .context import Context
 from .errors import HandBack, UnknownPipeline
 from .faultpoints import FaultPoints
 from .lifecycle import Lifecycle
+from .message import from_kwargs
 from .pipeline import Pipeline
 from .run import Run
 from .runs import RunStore, open_runs
@@ -25,6 +26,7 @@ from .runtime import Runtime
 from .services import service
 from .settings import TaskSettings
 from .stage import Stage, validated
+from .versions import Versions, order
 
 
 class Milepost:
@@ -55,7 +57,10 @@ class Milepost:
         settings: TaskSettings | None = None,
     ) -> None:
         self.settings = settings or TaskSettings()
-        self.pipelines: dict[str, Pipeline] = {}
+        self.versions: dict[str, Versions] = {}
+        """What is defined, by the pipelines' names."""
+        self._tasks: dict[str, str] = {}
+        """The Celery tasks of stages, and the version whose options each has."""
         self.faultpoints = FaultPoints()
         self.types = Types()
         """What states without a model may hold beside JSON; `Types.register` adds classes."""
@@ -78,19 +83,28 @@ class Milepost:
         return getattr(self.celery, name)
 
     def __repr__(self) -> str:
-        return f"<Milepost {', '.join(self.pipelines) or 'without pipelines'}>"
+        return f"<Milepost {', '.join(self.versions) or 'without pipelines'}>"
+
+    @property
+    def pipelines(self) -> dict[str, Pipeline]:
+        """The highest version of each pipeline, by name."""
+        return {name: versions.current for name, versions in self.versions.items()}
 
     def pipeline(self, name: str, version: str = "1") -> Pipeline:
-        """Define a pipeline.
+        """Define a pipeline, or another version of one.
+
+        Runs keep to the version they were started with while that is defined, and then go on with the
+        highest, their stages found by name. Raise the version with each change of stages or states: workers
+        with older code leave the runs of newer ones alone. Versions are compared by their parts, numbers as
+        numbers.
 
         Raises:
-            Misconfigured: The name is taken.
-            InvalidName: It breaks the rule for names.
+            Misconfigured: The version is defined already.
+            InvalidName: Name or version breaks the rule for names.
         """
-        if name in self.pipelines:
-            raise Misconfigured(f"A pipeline {name} is defined already.")
-        self.pipelines[name] = Pipeline(self, name, version)
-        return self.pipelines[name]
+        pipeline = Pipeline(self, name, version)
+        self.versions.setdefault(name, Versions(name)).add(pipeline)
+        return pipeline
 
     def start(self, pipeline: str, state: Any = None, **options: Any) -> Run:
         """Start a run of the pipeline of that name; see `Pipeline.start`.
@@ -98,10 +112,10 @@ class Milepost:
         Raises:
             UnknownPipeline: None of that name is defined.
         """
-        if pipeline not in self.pipelines:
-            known = ", ".join(self.pipelines) or "none"
+        if pipeline not in self.versions:
+            known = ", ".join(self.versions) or "none"
             raise UnknownPipeline(f"No pipeline {pipeline!r} is defined here; known: {known}.")
-        return self.pipelines[pipeline].start(state, **options)
+        return self.versions[pipeline].current.start(state, **options)
 
     def run(self, run_id: str) -> Run:
         """Return a handle on a run; whether it exists shows at the first use."""
@@ -127,7 +141,7 @@ class Milepost:
                 CheckpointManager(log, self.settings, self.types),
                 self.settings,
                 self.faultpoints,
-                self.pipelines,
+                self.versions,
             )
             self._runtime_pid = os.getpid()
         return self._runtime
@@ -153,16 +167,31 @@ class Milepost:
             self._runtime.close()
         self._runtime = None
 
-    def register(self, pipeline: Pipeline, stage: Stage) -> None:
-        """Make *stage* a Celery task.
+    def register(self, pipeline: Pipeline, name: str, stage: Stage) -> None:
+        """Make *stage* a Celery task, under its name or a former one.
+
+        Of a stage that several versions have, the task has the limits of the highest.
 
         Raises:
-            Misconfigured: A task of the name ``<pipeline>.<stage>`` exists already.
+            Misconfigured: A task of the name ``<pipeline>.<name>`` exists already.
         """
-        task = f"{pipeline.name}.{stage.name}"
-        if task in self.celery.tasks:
+        task = f"{pipeline.name}.{name}"
+        if task in self._tasks:
+            if order(self._tasks[task]) > order(pipeline.version):
+                return
+            self.celery.tasks.unregister(task)
+        elif task in self.celery.tasks:
             raise Misconfigured(f"A Celery task {task} exists already; rename the stage.")
-        create_task(self, pipeline, stage)
+        create_task(self, pipeline.name, name, stage)
+        self._tasks[task] = pipeline.version
+
+    def turn_away(self, task: str, args: Any, kwargs: Any) -> str | None:
+        """Deal with a message for a stage that this worker does not know; None if it is for no pipeline."""
+        found = max((name for name in self.versions if task.startswith(f"{name}.")), default=None)
+        if found is None or not isinstance(kwargs, dict):
+            return None
+        step = from_kwargs(task[len(found) + 1 :], tuple(args), kwargs)
+        return None if isinstance(step, str) else self.runtime.engine.turn_away(found, step)
 
     def call_inline(self, pipeline: Pipeline, state: Any) -> Any:
         """Run a pipeline in this process, without stores; see `Pipeline.call`."""
@@ -191,9 +220,8 @@ class Milepost:
 
     def has_foreign_tasks(self) -> bool:
         """Whether the Celery app runs tasks that are not stages."""
-        stages = {f"{p.name}.{stage}" for p in self.pipelines.values() for stage in p.stages}
         return any(
-            not name.startswith(("celery.", "milepost.")) and name not in stages
+            not name.startswith(("celery.", "milepost.")) and name not in self._tasks
             for name in self.celery.tasks
         )
 

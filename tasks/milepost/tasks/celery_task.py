@@ -17,13 +17,12 @@ from .stage import Stage
 
 if TYPE_CHECKING:
     from .app import Milepost
-    from .pipeline import Pipeline
 
 logger = logging.getLogger("milepost")
 
 
-def create_task(app: Milepost, pipeline: Pipeline, stage: Stage) -> None:
-    """Register *stage* with Celery as ``<pipeline>.<stage>``.
+def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
+    """Register *stage* with Celery as ``<pipeline>.<name>``, the name being its own or a former one.
 
     The task takes its message early: durability is the run store's affair, and a message that is lost
     is made again. It keeps no result; Flower sees its states, and as its result what became of the step.
@@ -31,13 +30,13 @@ def create_task(app: Milepost, pipeline: Pipeline, stage: Stage) -> None:
     timeout = stage.timeout_seconds
 
     def run_stage(task: Task, *args: Any, **kwargs: Any) -> str:
-        step = from_kwargs(stage.name, args, kwargs)
+        step = from_kwargs(name, args, kwargs)
         if isinstance(step, str):
             message = json.dumps({"task": task.name, "args": args, "kwargs": kwargs}, default=repr)
             app.runs.put_aside(step, message[:10_000])
             return f"put aside: {step}"
         try:
-            return app.runtime.engine.execute(pipeline, stage, step, announcing(task))
+            return app.runtime.engine.execute(pipeline, step, announcing(task))
         except StageFailed as failed:
             if failed.delay_seconds is None:
                 raise failed.error from None
@@ -58,7 +57,7 @@ def create_task(app: Milepost, pipeline: Pipeline, stage: Stage) -> None:
 
     app.celery.task(
         run_stage,
-        name=f"{pipeline.name}.{stage.name}",
+        name=f"{pipeline}.{name}",
         bind=True,
         typing=False,
         shared=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
@@ -26,7 +26,8 @@ class Context:
     sequence: int
     """The number of the checkpoint the stage works on."""
     attempt: int
-    """Which try this is, from 1; failures, crashes and hand-backs all begin another."""
+    """Which try this is, from 1; failures, crashes and hand-backs all begin another. When somebody retries
+    a failed run, it begins at 1 again."""
     idempotency_key: str
     """The same for every try of this stage on this checkpoint, on whatever worker: pass it to
     services that recognise repeated requests."""
@@ -42,6 +43,8 @@ class Context:
     """What else goes along with the run, such as who it is for; the same."""
     _progress: Progress = field(default_factory=Progress)
     _once: Once = lambda name, work: work()
+    _cost: Callable[[Mapping[str, float]], None] = lambda amounts: None
+    _afford: Callable[[Mapping[str, float]], None] = lambda planned: None
 
     @property
     def stopping(self) -> bool:
@@ -144,6 +147,26 @@ class Context:
             return asyncio.run_coroutine_threadsafe(_awaited(work), loop).result()
 
         return await asyncio.to_thread(self.once, name, wait)
+
+    def cost(self, **amounts: float) -> None:
+        """Report what was spent, by unit: ``ctx.cost(usd=0.12, tokens_in=900, tokens_out=120)``.
+
+        It is noted when this returns, and counted as useful if the stage is committed, else as wasted, but
+        for what was spent before the last `save` or `once`. A store that is away learns of it later.
+
+        Raises:
+            ClaimLost: The run was cancelled, or given to another worker.
+            Misconfigured: An amount is not a number from zero.
+        """
+        self._cost(amounts)
+
+    def afford(self, **planned: float) -> None:
+        """Go on only if the run's budget has room for *planned*; else it is paused here until topped up.
+
+        The next try begins the stage anew, or where `save` and `once` left it. Units without a limit are
+        always affordable; ``tokens_in`` and ``tokens_out`` count as ``tokens``, too.
+        """
+        self._afford(planned)
 
     def hand_back(self) -> NoReturn:
         """Give the stage to another worker, which begins it anew or where `save` left it; no failure."""

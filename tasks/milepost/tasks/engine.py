@@ -3,49 +3,57 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from billiard.common import terminate_handler_fired
-from pydantic import ValidationError
 
 from milepost.checkpointing import (
-    AlreadyExists,
     Checkpoint,
-    CheckpointKey,
     CheckpointMetadata,
-    NotFound,
-    Record,
     Refused,
     Status,
     Unavailable,
 )
 
+from .budget import check_budget, spent_so_far
+from .commits import Committer
 from .context import Context
-from .errors import ClaimLost, HandBack, StageTimeout, StoreFailed, TaskError
+from .errors import (
+    BudgetExceeded,
+    ClaimLost,
+    CodeMismatch,
+    HandBack,
+    OutOfBudget,
+    StageTimeout,
+    StoreFailed,
+    TaskError,
+    VersionAhead,
+)
 from .failure import describe
 from .faultpoints import Point
-from .head import Head, Step
+from .head import Head, RunStatus, Step
+from .meter import Meter
+from .patience import Patience
 from .progress import Progress
 from .retry import Retry
-from .runs import Advance, Bid, Claim, Commit, Refusal
+from .run_log import RunLog
+from .runs import Advance, Bid, Claim, Refusal
 from .scratch import Scratch
-from .stage import Stage, state_invalid
+from .stage import Stage
+from .versions import Place
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
     from .runtime import Runtime
 
 logger = logging.getLogger("milepost")
 _AFTER_REFUSAL = Retry(attempts=10, backoff="5s..5m")
 """When a stage is tried again whose result a store refused: for half an hour, whatever the stage says."""
-P = ParamSpec("P")
-T = TypeVar("T")
+_ELSEWHERE_MS = 1_000
+"""How long a run waits that was left to other workers, before any may take it again."""
 
 
 class StageFailed(Exception):
@@ -81,17 +89,20 @@ class Engine:
         self._log = runtime.checkpoints.store
         self._serializer = runtime.checkpoints.serializer
         self._timeout_error = timeout_error
+        self._patiently = Patience(runtime.settings.commit_patience_seconds)
+        self._run_log = RunLog(runtime.checkpoints)
+        self._committer = Committer(runtime, self._patiently, self._reach)
 
     def execute(
         self,
-        pipeline: Pipeline,
-        stage: Stage,
+        pipeline: str,
         step: Step,
         announce: Callable[[int, int | None], None] = lambda done, total: None,
     ) -> str:
         """Run *step* if it is due, and say what became of it.
 
         Args:
+            pipeline: The name of the pipeline the message is for.
             announce: Told how far the stage has come each time that is saved.
 
         Raises:
@@ -107,25 +118,44 @@ class Engine:
                 return self._refused(claim, step)
             owner.confirm(bid)
             self._reach("claimed", step)
-            guard = partial(self._guard, bid)
-            scratch = Scratch(self._runtime, claim, guard, self._patiently, announce)
-            return self._run(pipeline, stage, claim, bid, scratch)
+            head = claim.head
+            try:
+                place = self._runtime.versions[pipeline].place(head)
+                check_budget(head, spent_so_far(head))
+            except CodeMismatch as error:
+                return self._turned_away(head, claim.nonce, error)
+            except BudgetExceeded as error:
+                return self._park(claim, error)
+            claim = replace(claim, head=place.head)
+            meter = Meter(self._runtime, claim)
+            guard = partial(self._committer.guard, bid)
+            scratch = Scratch(self._runtime, claim, guard, self._patiently, meter.keep, announce)
+            return self._run(place, claim, bid, scratch, meter)
         finally:
             owner.drop(bid)
 
-    def _run(
-        self, pipeline: Pipeline, stage: Stage, claim: Claim, bid: Bid, scratch: Scratch
-    ) -> str:
-        head, step = claim.head, claim.head.step
-        context = self._context(claim, bid, scratch)
+    def turn_away(self, pipeline: str, step: Step) -> str:
+        """Deal with a step whose stage this worker does not know; say what became of it."""
+        head = self._runs.get(step.run_id)
+        if head is None or head.step != step or head.status is not RunStatus.QUEUED:
+            return "stale"
         try:
-            checkpoint, successor = self._load(claim, stage)
+            self._runtime.versions[pipeline].place(head)
+        except CodeMismatch as error:
+            return self._turned_away(head, "", error)
+        return "known"
+
+    def _run(self, place: Place, claim: Claim, bid: Bid, scratch: Scratch, meter: Meter) -> str:
+        head, step, stage = claim.head, claim.head.step, place.stage
+        context = self._context(place, claim, bid, scratch, meter)
+        try:
+            checkpoint, successor = self._run_log.load(claim, place)
             self._reach("loaded", step)
             if successor is not None:
                 context.log.warning(
                     "Stage %s was done already; its checkpoint is adopted.", stage.name
                 )
-                outcome = self._advance(pipeline, stage, claim, successor, None)
+                outcome = self._committer.advance(place, claim, successor, None, successor.cost)
                 scratch.tidy()
                 return outcome
             context.messages.extend(checkpoint.messages)
@@ -134,7 +164,7 @@ class Engine:
             started = datetime.now(UTC)
             state = self._call(stage, checkpoint.state, context)
             self._reach("ran", step)
-            following = pipeline.following(stage.name)
+            following = place.pipeline.following(stage.name)
             result = Checkpoint(
                 metadata=CheckpointMetadata(
                     run_id=head.run_id,
@@ -148,8 +178,9 @@ class Engine:
                     attempt=head.attempt,
                     token=claim.token,
                     pipeline=head.pipeline,
-                    pipeline_version=head.version,
+                    pipeline_version=place.pipeline.version,
                     tags=head.tags,
+                    cost=meter.amounts,
                     worker=self._runtime.owner.worker,
                     started_at=started,
                 ),
@@ -158,7 +189,7 @@ class Engine:
                 tool_calls=context.tool_calls,
                 context=context.context,
             )
-            outcome = self._commit(pipeline, stage, claim, bid, result)
+            outcome = self._committer.commit(place, claim, bid, result)
             if outcome not in (Advance.FENCED, Advance.OCCUPIED):
                 scratch.tidy()
             return outcome
@@ -167,6 +198,8 @@ class Engine:
             if isinstance(error, KeyboardInterrupt):
                 raise
             return outcome
+        except OutOfBudget as stopped:
+            return self._park(claim, stopped.error)
         except ClaimLost:
             context.log.warning("Stopped: the claim on stage %s is gone.", stage.name)
             return Advance.FENCED
@@ -190,37 +223,6 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - its state cannot be read or kept: that is recorded
             return self._fail(claim, stage, error, context)
 
-    def _load(self, claim: Claim, stage: Stage) -> tuple[Checkpoint, CheckpointMetadata | None]:
-        """Return the checkpoint to work on, and the commit of this very step if it stands already."""
-        head, successor = claim.head, None
-        record = claim.record
-        if record is None:
-            record = self._log.latest(head.run_id, lane=head.lane)
-            if record is not None and record.key != head.key:
-                successor = self._adoptable(record, head) or self._committed(head)
-                record = None
-            record = record or self._log.get(head.key)
-        try:
-            return self._serializer.decode(record, state_type=stage.input), successor
-        except ValidationError as error:
-            raise state_invalid(error, stage.name, head.run_id) from error
-
-    def _adoptable(self, record: Record, head: Head) -> CheckpointMetadata | None:
-        """Return the record's metadata if it is the commit of the step due, and whole."""
-        key = record.key
-        if (key.timeline, key.sequence) != (head.timeline, head.sequence + 1):
-            return None
-        metadata = self._serializer.decode(record).metadata
-        due = metadata.parent == head.checkpoint_id and metadata.stage == head.stage
-        return metadata if due else None
-
-    def _committed(self, head: Head) -> CheckpointMetadata | None:
-        """Find the commit of the step due behind later ones: the run store may have gone back."""
-        key = CheckpointKey(head.run_id, head.sequence + 1, head.timeline, lane=head.lane)
-        with suppress(NotFound):
-            return self._adoptable(self._log.get(key), head)
-        return None
-
     def _call(self, stage: Stage, state: Any, context: Context) -> Any:
         try:
             return stage.call(state, context)
@@ -230,7 +232,7 @@ class Engine:
             raise _StageRaised(self._late(stage, context)) from error
         except Exception as error:
             raise _StageRaised(error) from error
-        except (HandBack, ClaimLost, KeyboardInterrupt, SystemExit):
+        except (HandBack, OutOfBudget, ClaimLost, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             # A coroutine that was cancelled, for one. Celery takes such for its own and may end.
@@ -241,88 +243,6 @@ class Engine:
         limit = stage.timeout_seconds
         what = "the worker's soft time limit" if limit is None else f"its timeout of {limit:g} s"
         return StageTimeout(f"Stage {stage.name} ran longer than {what}.", run_id=context.run_id)
-
-    def _commit(
-        self, pipeline: Pipeline, stage: Stage, claim: Claim, bid: Bid, result: Checkpoint
-    ) -> str:
-        record = self._serializer.encode(result, state_type=stage.output)
-        metadata = result.metadata
-        if self._runtime.log_in_runs:
-            return self._advance(pipeline, stage, claim, metadata, record)
-        while True:
-            self._patiently(self._guard, bid)
-            try:
-                self._patiently(self._log.put, record)
-                break
-            except AlreadyExists:
-                adopted = self._adoptable(self._log.get(record.key), claim.head)
-                if adopted is not None:
-                    metadata = adopted
-                    break
-                timeline = self._patiently(self._runs.divert, claim)
-                if timeline is None:
-                    return Advance.FENCED
-                claim = replace(claim, head=replace(claim.head, timeline=timeline))
-                metadata = metadata.model_copy(update={"timeline": timeline})
-                result = result.model_copy(update={"metadata": metadata})
-                record = self._serializer.encode(result, state_type=stage.output)
-        self._reach("saved", claim.head.step)
-        return self._advance(pipeline, stage, claim, metadata, None)
-
-    def _guard(self, bid: Bid) -> None:
-        """Write nothing once another worker may hold the run."""
-        owner = self._runtime.owner
-        if not owner.is_fresh:
-            owner.beat()
-        if owner.has_lost(bid):
-            raise ClaimLost
-
-    def _advance(
-        self,
-        pipeline: Pipeline,
-        stage: Stage,
-        claim: Claim,
-        metadata: CheckpointMetadata,
-        record: Record | None,
-    ) -> str:
-        head, following = claim.head, pipeline.following(stage.name)
-        routed = push = None
-        if following is not None:
-            routed = self._runtime.routing.next(pipeline.name, following)
-            due = Step(
-                head.run_id, metadata.sequence, routed.stage, metadata.timeline, metadata.lane
-            )
-            push = self._runtime.dispatch.render(pipeline.name, due, routed.queue, routed.priority)
-        commit = Commit(
-            checkpoint_id=metadata.checkpoint_id,
-            path=record.key.path if record else metadata.key.path,
-            sequence=metadata.sequence,
-            timeline=metadata.timeline,
-            following=routed,
-            record=record,
-            push=push,
-        )
-        outcome = self._patiently(self._runs.advance, claim, commit)
-        if outcome is not Advance.ADVANCED:
-            logger.warning(
-                "Run %s: the result of stage %s was refused (%s).", head.run_id, stage.name, outcome
-            )
-            return outcome
-        self._reach("advanced", head.step)
-        if routed is None:
-            return "completed"
-        if push is None:
-            after = replace(
-                head,
-                sequence=metadata.sequence,
-                timeline=metadata.timeline,
-                stage=routed.stage,
-                queue=routed.queue,
-                priority=routed.priority,
-                published_at=0,
-            )
-            self._runtime.dispatch.publish(after, reach=self._reach)
-        return f"advanced to {routed.stage}"
 
     def _fail(
         self,
@@ -352,20 +272,6 @@ class Engine:
             self._runtime.dispatch.publish(head)
         return "handed back"
 
-    def _patiently(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Repeat *call* while the store is away: what a stage has worked out is worth waiting for."""
-        end = time.monotonic() + self._runtime.settings.commit_patience_seconds
-        pause = 0.1
-        while True:
-            try:
-                return call(*args, **kwargs)
-            except Unavailable as error:
-                if time.monotonic() + pause > end:
-                    raise
-                logger.warning("Trying again in %.1f s: %s", pause, error)
-            time.sleep(pause)
-            pause = min(2.0, pause * 2)
-
     def _refused(self, refusal: Refusal, step: Step) -> str:
         if refusal is Refusal.AHEAD:
             logger.error(
@@ -378,13 +284,37 @@ class Engine:
             )
         return refusal
 
-    def _context(self, claim: Claim, bid: Bid, scratch: Scratch) -> Context:
-        head, owner = claim.head, self._runtime.owner
-        about = {"run_id": head.run_id, "stage": head.stage, "attempt": head.attempt}
+    def _park(self, claim: Claim, error: BudgetExceeded) -> str:
+        text = describe(error, claim.head.stage)
+        done = self._patiently(
+            self._runs.put_off, claim.head, nonce=claim.nonce, delay_ms=None, error=text
+        )
+        return "paused: out of budget" if done else Advance.FENCED
+
+    def _turned_away(self, head: Head, nonce: str, error: CodeMismatch) -> str:
+        """Leave a run to workers with other code; pause it if none comes in the time of a deploy."""
+        now = head.claimed_at if nonce else max(head.published_at, head.updated_at)
+        before = head.failure or {}
+        since = before.get("since", now) if before.get("type") == type(error).__name__ else now
+        waited = now - since >= self._runtime.settings.deploy_seconds * 1000
+        delay_ms = None if waited and not isinstance(error, VersionAhead) else _ELSEWHERE_MS
+        text = describe(error, head.stage, since=since)
+        if not self._patiently(
+            self._runs.put_off, head, nonce=nonce, delay_ms=delay_ms, error=text
+        ):
+            return Advance.FENCED
+        logger.warning("%s", error)
+        return "paused: the code is not there" if delay_ms is None else "left to other workers"
+
+    def _context(
+        self, place: Place, claim: Claim, bid: Bid, scratch: Scratch, meter: Meter
+    ) -> Context:
+        head, owner, stage = claim.head, self._runtime.owner, place.stage.name
+        about = {"run_id": head.run_id, "stage": stage, "attempt": head.attempt}
         return Context(
             run_id=head.run_id,
             pipeline=head.pipeline,
-            stage=head.stage,
+            stage=stage,
             sequence=head.sequence,
             attempt=head.attempt,
             idempotency_key=f"{head.run_id}-{head.checkpoint_id}-{head.stage}",
@@ -393,6 +323,8 @@ class Engine:
             _cancelled=lambda: owner.has_lost(bid),
             _progress=Progress(scratch.saved(), scratch.save),
             _once=scratch.once,
+            _cost=meter.cost,
+            _afford=meter.afford,
         )
 
     def _reach(self, point: Point, step: Step) -> None:

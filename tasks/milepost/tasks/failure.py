@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import traceback
+from typing import Any
 
 from milepost.checkpointing.redis_connection import redacted
 
 _MESSAGE, _TRACE = 2_000, 8_000
 
 
-def describe(error: BaseException, stage: str) -> str:
-    """Return *error* as the JSON a head keeps: `type`, `message`, `stage`, `traceback`."""
+def describe(error: BaseException, stage: str, **more: Any) -> str:
+    """Return *error* as the JSON a head keeps: `type`, `message`, `stage`, `traceback`, and *more*."""
     try:
         message = str(error)
     except Exception as broken:  # noqa: BLE001 - the error is the user's and may do anything
@@ -23,5 +24,6 @@ def describe(error: BaseException, stage: str) -> str:
             "message": redacted(message)[:_MESSAGE],
             "stage": stage,
             "traceback": redacted(trace)[-_TRACE:],
+            **more,
         }
     )

@@ -11,13 +11,16 @@ from typing import Any
 
 from milepost.checkpointing import CheckpointKey
 
+from .spent import Spent, read_amounts
+
 
 class RunStatus(StrEnum):
     """Where a run stands.
 
     queued → running → queued (next stage) … → completed; running → scheduled (to be tried again) →
     queued; running → failed (a dead letter). A run that has not ended can be paused and cancelled;
-    a failed one can be retried.
+    a failed one can be retried. Milepost itself pauses a run that is out of budget, or whose stage due is
+    not in the code any more; its `Head.failure` says which.
     """
 
     QUEUED = "queued"
@@ -59,6 +62,10 @@ class Head:
     digest: str
     """Of pipeline and input; tells a repeated start from a conflicting one."""
     stages_total: int
+    fingerprint: str = ""
+    """Of the pipeline's stages and what they take and give, as they were at the last commit."""
+    plan: str = ""
+    """The names of those stages in their order, as JSON."""
     status: RunStatus = RunStatus.QUEUED
     tags: tuple[str, ...] = ()
 
@@ -86,6 +93,8 @@ class Head:
     claimed_at: int = 0
     deadline: int = 0
     attempt: int = 0
+    tries: int = 0
+    """Attempts of all stages together."""
     failures: int = 0
     crashes: int = 0
     suspicions: int = 0
@@ -98,6 +107,21 @@ class Head:
     """Path of what the stage due has saved of itself; empty if nothing."""
     progress: str = ""
     """How far it has come, as JSON: done, and of how many if that is known."""
+
+    budget: str = ""
+    """What the run may spend, as JSON: a limit by unit; empty: whatever it takes."""
+    spent_try: str = ""
+    """What the claim's holder has reported, as JSON: an amount by unit."""
+    spent_kept: str = ""
+    """How much of that stood when it last kept something that no other try does again."""
+    spent_useful: str = ""
+    spent_wasted: str = ""
+    kept_at: int = 0
+    """When the claim's holder last kept something; 0: not yet."""
+    worked_ms: int = 0
+    wasted_ms: int = 0
+    written_bytes: int = 0
+    """Of the commits, as they are stored."""
 
     published_at: int = 0
     """When the message of the stage due was pushed; 0: not known to be on the queue."""
@@ -125,12 +149,25 @@ class Head:
         return json.loads(self.error) if self.error else None
 
     @property
+    def is_parked(self) -> bool:
+        """Whether Milepost itself has paused the run, which goes on when somebody has decided something."""
+        return self.status is RunStatus.PAUSED and (self.failure or {}).get("type") in _PARKING
+
+    @property
     def stage_progress(self) -> tuple[int, int | None] | None:
         """How far the loop of the stage due has come, and of how many if that is known; None: no idea."""
         if not self.progress:
             return None
         done, total = json.loads(self.progress)
         return done, total
+
+    @property
+    def spent(self) -> Spent:
+        """What all tries have spent, up to the last that ended."""
+        return Spent(
+            useful=read_amounts(self.spent_useful) | {"seconds": self.worked_ms / 1000},
+            wasted=read_amounts(self.spent_wasted) | {"seconds": self.wasted_ms / 1000},
+        )
 
     @property
     def created(self) -> datetime:
@@ -155,6 +192,7 @@ def _tags(text: bytes) -> tuple[str, ...]:
     return () if text == b"[]" else tuple(json.loads(text))
 
 
+_PARKING = frozenset({"BudgetExceeded", "StageGone", "StagesReordered"})
 _STATUSES = {status.encode(): status for status in RunStatus}
 _NAMES = {field.name.encode(): field.name for field in fields(Head)}
 _READ: dict[bytes, Callable[[bytes], Any]] = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,11 @@ from milepost.checkpointing import (
 )
 from milepost.checkpointing.ids import new_checkpoint_id, valid_name
 
+from .budget import valid_amounts
 from .errors import Conflict, InputMismatch, UnknownRun
 from .head import Head, RunStatus
+from .run_log import RunLog
+from .spent import added, read_amounts, write_amounts
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -39,6 +43,7 @@ class Lifecycle:
         self._runs = runtime.runs
         self._log = runtime.checkpoints.store
         self._serializer = runtime.checkpoints.serializer
+        self._run_log = RunLog(runtime.checkpoints)
 
     def start(
         self,
@@ -48,6 +53,7 @@ class Lifecycle:
         digest: str,
         tags: Sequence[str],
         delay_seconds: float,
+        budget: str = "",
     ) -> None:
         """Make a run, or find that it is there; see `Pipeline.start`.
 
@@ -63,6 +69,9 @@ class Lifecycle:
             version=pipeline.version,
             digest=digest,
             stages_total=len(pipeline.stages),
+            fingerprint=pipeline.fingerprint,
+            plan=json.dumps([*pipeline.stages]),
+            budget=budget,
             tags=tuple(tags),
             checkpoint_id=self._serializer.metadata(record.key, record.header).checkpoint_id,
             at=record.key.path,
@@ -186,15 +195,33 @@ class Lifecycle:
                 status=status,
             )
 
+    def top_up(self, run_id: str, amounts: Mapping[str, float]) -> None:
+        """Raise limits of a run's budget by *amounts*."""
+        more = valid_amounts(amounts, "budget")
+        while True:
+            head = self.head(run_id)
+            limits = read_amounts(head.budget)
+            unknown = ", ".join(more.keys() - limits.keys())
+            if unknown:
+                raise Conflict(
+                    f"The budget of run {run_id} has no limit for {unknown}; it has "
+                    f"{', '.join(limits) or 'none at all'}.",
+                    run_id=run_id,
+                    status=head.status,
+                )
+            if self._runs.set_budget(head, write_amounts(added(limits, more))):
+                return
+
     def state(self, head: Head) -> Any:
         """Return the current state as the type of the stage that gave it, where that is known here.
 
         Before the first commit it is the input, as the type of the first stage's argument.
         """
         checkpoint = self._runtime.checkpoints.get(head.key)
-        pipeline = self._runtime.pipelines.get(head.pipeline)
-        if pipeline is None:
+        versions = self._runtime.versions.get(head.pipeline)
+        if versions is None:
             return checkpoint.state
+        pipeline = versions.of(head)
         giver = checkpoint.metadata.stage
         if checkpoint.state is None and checkpoint.metadata.status is Status.CANCELLED:
             # It was cancelled without its state, which could not be read.
@@ -202,10 +229,11 @@ class Lifecycle:
         if giver is None:
             state_type = pipeline.first.input
         else:
-            state_type = pipeline.stages[giver].output if giver in pipeline.stages else None
+            name = pipeline.name_now(giver)
+            state_type = pipeline.stages[name].output if name else None
         if state_type is None:
             return checkpoint.state
-        return self._runtime.checkpoints.get(head.key, state_type=state_type).state
+        return self._run_log.read(self._log.get(head.key), pipeline, state_type).state
 
     def head(self, run_id: str) -> Head:
         """Return the head of a run.

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from milepost.checkpointing import Misconfigured
 from milepost.checkpointing.ids import new_run_id, valid_name
 
+from .budget import valid_budget
 from .digest import input_digest
 from .duration import Duration, seconds
 from .errors import UnknownPipeline
 from .retry import Retry
 from .run import Run
 from .stage import Stage, StageOptions, validated
+from .versions import order
 
 if TYPE_CHECKING:
     from .app import Milepost
@@ -30,6 +34,10 @@ class Options(TypedDict, total=False):
     queue: str | None
     priority: int
     rate_limit: str | None
+    formerly: Sequence[str]
+
+
+Upcaster = Callable[[Any], Any]
 
 
 class Pipeline:
@@ -40,6 +48,11 @@ class Pipeline:
         self.name = valid_name(name, "pipeline name")
         self.version = valid_name(version, "pipeline version")
         self.stages: dict[str, Stage] = {}
+        self.instead: dict[str, str] = {}
+        """Stages that were removed, and which one comes instead."""
+        self._former: dict[str, str] = {}
+        self._upcasters: dict[str, Upcaster] = {}
+        self._fingerprint: str | None = None
 
     @overload
     def stage(self, function: F, /) -> F: ...
@@ -64,13 +77,83 @@ class Pipeline:
 
         def add(function: F) -> F:
             stage = Stage(name or function.__name__, function, StageOptions(**options))
-            if stage.name in self.stages:
-                raise Misconfigured(f"Pipeline {self.name} has a stage {stage.name} already.")
+            self._take(stage.name)
             self.stages[stage.name] = stage
-            self.app.register(self, stage)
+            self._fingerprint = None
+            self.app.register(self, stage.name, stage)
+            former_names = stage.options.formerly
+            for former in [former_names] if isinstance(former_names, str) else former_names:
+                self._take(valid_name(former, "former stage name"))
+                self._former[former] = stage.name
+                self.app.register(self, former, stage)
             return function
 
         return add if function is None else add(function)
+
+    def removed(self, name: str, *, then: str) -> None:
+        """Say that a stage is no more, and that runs which are due at it go on at the stage *then*.
+
+        Raises:
+            Misconfigured: There is a stage *name*, or none *then*.
+        """
+        if then not in self.stages:
+            raise Misconfigured(
+                f"Pipeline {self.name} has no stage {then!r} to go on at instead of {name!r}."
+            )
+        self._take(valid_name(name, "stage name"))
+        self.instead[name] = then
+        self.app.register(self, name, self.stages[then])
+
+    def upcast(self, version: str) -> Callable[[F], F]:
+        """Add a function that turns a state of *version*, as JSON, into one of the version after it.
+
+        A state goes through all that are between the version that wrote it and this one, in their order,
+        before it is validated as what its stage takes.
+
+        Raises:
+            Misconfigured: *version* has one already, or is not below this one.
+        """
+
+        def add(function: F) -> F:
+            if version in self._upcasters or order(version) >= order(self.version):
+                raise Misconfigured(
+                    f"Version {version} of pipeline {self.name} cannot be upcast twice, and has to be below "
+                    f"{self.version}."
+                )
+            self._upcasters[valid_name(version, "pipeline version")] = function
+            return function
+
+        return add
+
+    @property
+    def has_upcasters(self) -> bool:
+        """Whether states may have to be turned into those of a later version."""
+        return bool(self._upcasters)
+
+    def upcasters_from(self, version: str | None) -> list[Upcaster]:
+        """Return what a state that *version* wrote goes through, in order."""
+        if version is None or version == self.version:
+            return []
+        versions = sorted((v for v in self._upcasters if order(v) >= order(version)), key=order)
+        return [self._upcasters[v] for v in versions]
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the stages in their order, and of the fields of what they take and give."""
+        if self._fingerprint is None:
+            shape = [(s.name, s.shape) for s in self.stages.values()]
+            self._fingerprint = blake2b(json.dumps(shape).encode(), digest_size=8).hexdigest()
+        return self._fingerprint
+
+    def name_now(self, stage: str) -> str | None:
+        """Return what the stage *stage*, of whatever version, is called now or has made room for."""
+        if stage in self.stages:
+            return stage
+        return self._former.get(stage) or self.instead.get(stage)
+
+    def _take(self, name: str) -> None:
+        if name in self.stages or name in self._former or name in self.instead:
+            raise Misconfigured(f"Pipeline {self.name} has a stage {name} already.")
 
     def following(self, stage: str) -> Stage | None:
         """Return the stage after *stage*; None after the last.
@@ -104,6 +187,7 @@ class Pipeline:
         run_id: str | None = None,
         tags: Sequence[str] = (),
         delay: Duration | None = None,
+        budget: Mapping[str, float] | None = None,
     ) -> Run:
         """Start a run and return it at once.
 
@@ -116,10 +200,14 @@ class Pipeline:
             run_id: A name of your own, and the idempotency key; by default a fresh one.
             tags: For listing.
             delay: Do not begin before this long from now.
+            budget: What the run may spend: ``usd`` and other units that its stages report with `ctx.cost`,
+                ``tokens`` (in and out together), ``seconds`` of stages' work, ``attempts``, ``bytes`` of
+                checkpoints. It is paused before a stage begins for which nothing is left.
 
         Raises:
             StateInvalid, NotSerializable, TooLarge: The input cannot be used; nothing was written.
             InvalidName: The run id or a tag breaks the rule for names.
+            Misconfigured: A limit of the budget is not a number above zero.
             InputMismatch: The id belongs to a run of another pipeline or with another input.
             Unavailable: The store does not answer; whether the run was made is not known, and
                 starting it again with the same id is safe.
@@ -135,7 +223,9 @@ class Pipeline:
         plain = self.app.types.plain(state, "state", first.input)
         digest = input_digest(self.name, given, plain, first.input)
         delay_seconds = 0.0 if delay is None else seconds(delay)
-        self.app.lifecycle.start(self, run_id, state, digest, tags, delay_seconds)
+        self.app.lifecycle.start(
+            self, run_id, state, digest, tags, delay_seconds, valid_budget(budget or {})
+        )
         return Run(self.app, run_id)
 
     def delay(self, state: Any = None) -> Run:

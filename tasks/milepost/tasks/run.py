@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.checkpointing import Checkpoint, CheckpointMetadata
 
-from .errors import RunCancelled, RunFailed, UnknownRun
+from .errors import RunCancelled, RunFailed, RunPaused, UnknownRun
 from .head import Head, RunStatus
+from .spent import Spent
 
 if TYPE_CHECKING:
     from .app import Milepost
@@ -73,6 +74,8 @@ class Run:
 
         Raises:
             RunFailed, RunCancelled: It ended in another way.
+            RunPaused: Milepost paused it: it is out of budget, or its stage due is not in the code any more.
+                (One that a person paused is waited for.)
             TimeoutError: It has not ended in time; it goes on.
         """
         end = None if timeout is None else time.monotonic() + timeout
@@ -85,7 +88,12 @@ class Run:
                 failure = head.failure or {}
                 raise RunFailed(
                     f"Run {self.id} failed in stage {head.stage}: {failure.get('type')}: "
-                    f"{failure.get('message')}",
+                    f"{failure.get('message')} (milepost retry {self.id})",
+                    run_id=self.id,
+                )
+            if head.is_parked:
+                raise RunPaused(
+                    f"Run {self.id} is paused in stage {head.stage}: {(head.failure or {})['message']}",
                     run_id=self.id,
                 )
             if head.status is RunStatus.CANCELLED:
@@ -102,6 +110,20 @@ class Run:
             Conflict: It is neither.
         """
         self._app.lifecycle.retry(self.id)
+
+    @property
+    def spent(self) -> Spent:
+        """What its stages have reported and the seconds they took, useful and wasted apart."""
+        return self.head.spent
+
+    def top_up(self, **amounts: float) -> None:
+        """Raise limits of the run's budget, as ``run.top_up(usd=5)``; a paused run is then to be resumed.
+
+        Raises:
+            Conflict: Its budget has no such limit.
+            Misconfigured: An amount is not a number above zero.
+        """
+        self._app.lifecycle.top_up(self.id, amounts)
 
     def pause(self) -> None:
         """Stop before the next stage; a stage that runs is let finish.

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
@@ -28,9 +27,7 @@ from .routing import Routing
 from .runs import RunStore
 from .runs.base import IDENTITY_KEY
 from .settings import TaskSettings
-
-if TYPE_CHECKING:
-    from .pipeline import Pipeline
+from .versions import Versions
 
 
 class Runtime:
@@ -43,10 +40,10 @@ class Runtime:
         checkpoints: CheckpointManager,
         settings: TaskSettings,
         faultpoints: FaultPoints,
-        pipelines: Mapping[str, Pipeline],
+        versions: Mapping[str, Versions],
     ) -> None:
         self.celery = celery
-        self.pipelines = pipelines
+        self.versions = versions
         self.runs = runs
         self.checkpoints = checkpoints
         self.settings = settings

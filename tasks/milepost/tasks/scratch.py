@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from milepost.checkpointing import (
@@ -23,20 +23,13 @@ from milepost.checkpointing import (
 from milepost.checkpointing.ids import valid_name
 
 from .errors import ClaimLost, StoreFailed
+from .patience import Patience
 from .runs import Claim
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 logger = logging.getLogger("milepost")
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Patiently(Protocol):
-    """Calls *call* until the store answers, or for as long as a commit would be tried."""
-
-    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
 
 
 class Scratch:
@@ -45,6 +38,7 @@ class Scratch:
     Args:
         guard: Raises `ClaimLost` if another worker may hold the run.
         patiently: Repeats a call while a store is away.
+        keep_spent: Notes that what was spent until now is not spent again by another try.
         announce: Told how far the stage has come each time that is saved.
     """
 
@@ -53,7 +47,8 @@ class Scratch:
         runtime: Runtime,
         claim: Claim,
         guard: Callable[[], None],
-        patiently: Patiently,
+        patiently: Patience,
+        keep_spent: Callable[[], None],
         announce: Callable[[int, int | None], None],
     ) -> None:
         self._runtime = runtime
@@ -62,6 +57,7 @@ class Scratch:
         self._claim = claim
         self._guard = guard
         self._patiently = patiently
+        self._keep_spent = keep_spent
         self._announce = announce
         self._saves = 0
         self._stands = claim.head.progress_at
@@ -131,6 +127,7 @@ class Scratch:
             except AlreadyExists:
                 # Whoever had the claim before was slow, not dead: what it wrote first stands.
                 record = self._log.get(record.key)
+            self._keep_spent()
             return self._serializer.decode(record).state
 
     def _standing(

@@ -40,6 +40,9 @@ class TaskSettings(CheckpointSettings):
     commit_patience_seconds: float = Field(default=60.0, ge=0)
     """How long a finished stage keeps trying to commit while the stores do not answer."""
 
+    deploy_seconds: float = Field(default=300.0, ge=0)
+    """How long a run waits for a worker that knows its stage due, before it is paused."""
+
     retention_seconds: float = Field(default=7 * 86400.0, ge=0)
     """How long completed and cancelled runs are kept; 0: for good. Failed runs are kept until they
     are retried or deleted. Applies to logs in the run store's own Redis or database; elsewhere, use the

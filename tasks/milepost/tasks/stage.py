@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class StageOptions:
         queue: The Celery queue; None: where Celery routes the task.
         priority: As in Celery: on Redis 0 is the highest and 9 the lowest, on RabbitMQ the reverse.
         rate_limit: As in Celery, for each worker: ``"10/m"``.
+        formerly: Names the stage had in older versions: runs that are due at one of them go on here.
     """
 
     retry: Retry = field(default_factory=Retry)
@@ -43,6 +45,7 @@ class StageOptions:
     queue: str | None = None
     priority: int = 0
     rate_limit: str | None = None
+    formerly: Sequence[str] = ()
 
     @property
     def timeout_seconds(self) -> float | None:
@@ -63,10 +66,12 @@ class Stage:
         self.function = function
         self.options = options
         self.timeout_seconds = options.timeout_seconds
+        # A default binds something in a loop; it is a place for the context only if it is called so.
         parameters = [
             p
             for p in inspect.signature(function).parameters.values()
             if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+            and (p.default is p.empty or p.name in ("ctx", "context"))
         ]
         if len(parameters) not in (1, 2):
             raise Misconfigured(
@@ -79,6 +84,11 @@ class Stage:
         self.output: TypeAdapter[Any] | None = _adapter(hints.get("return", Any))
         self._may_return_none = hints.get("return", Any) in (None, type(None))
 
+    @property
+    def shape(self) -> tuple[str, str]:
+        """What it takes and gives, in words that are the same in every process."""
+        return _shape(self.input), _shape(self.output)
+
     def call(self, state: Any, context: Context | None) -> Any:
         """Run the function to its end, a coroutine function in an event loop of its own.
 
@@ -88,7 +98,7 @@ class Stage:
         arguments = (state, context) if self.takes_context else (state,)
         result = self.function(*arguments)
         if inspect.iscoroutine(result):
-            result = asyncio.run(result)
+            result = _run(result)
         if result is None and not self._may_return_none:
             raise StateInvalid(
                 f"Stage {self.name} returned None; expected the next state. Is a return missing?",
@@ -96,6 +106,16 @@ class Stage:
                 path="state",
             )
         return result if self.output is None else validated(result, self.output, self.name)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end, in a thread where an event loop runs already (a notebook, a test)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def validated(state: Any, adapter: TypeAdapter[Any], stage: str, run_id: str | None = None) -> Any:
@@ -125,6 +145,17 @@ def state_invalid(error: ValidationError, stage: str, run_id: str | None = None)
         path=path,
         run_id=run_id,
     )
+
+
+def _shape(adapter: TypeAdapter[Any] | None) -> str:
+    if adapter is None:
+        return ""
+    kind = adapter._type
+    fields = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {})
+    shown = [
+        f"{name}: {getattr(f, 'annotation', getattr(f, 'type', ''))}" for name, f in fields.items()
+    ]
+    return f"{getattr(kind, '__qualname__', kind)}({', '.join(shown)})"
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:

@@ -108,7 +108,9 @@ def test_only_what_is_forced_is_written_where_nothing_is_automatic(
     with manager(store, auto_checkpoint=False) as ours:
         assert ours.create("run", 1) is None
         ours.create("run", 2, force=True)
-        assert written(store) == [2]
+        assert ours.create("run", 3) is None
+        assert ours.flush("run") is None
+    assert written(store) == [2]
 
 
 def test_what_is_put_off_is_kept_as_it_was(store: MemoryCheckpointStore) -> None:

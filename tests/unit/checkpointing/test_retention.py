@@ -352,4 +352,8 @@ def test_an_error_is_kept_and_goes_on(store: Watched) -> None:
     assert (last.metadata.status, last.state) == (Status.FAILED, {"row": 7})
     assert last.metadata.error == "ZeroDivisionError: by nought"
     with pytest.raises(ZeroDivisionError), ours.failures_kept("nobody"):
-        raise ZeroDivisionError("no checkpoint to mark")
+        raise ZeroDivisionError("before the first")
+    first = ours.restore("nobody")
+    assert first is not None
+    assert (first.metadata.status, first.state) == (Status.FAILED, None)
+    assert first.metadata.error == "ZeroDivisionError: before the first"

@@ -38,6 +38,7 @@ class Bench:
         self.announced: list[tuple[int, int | None]] = []
         self.guard: Callable[[], None] = lambda: None
         self.tries = 3
+        self.kept: list[None] = []
         self.scratch = self.another()
 
     def another(self) -> Scratch:
@@ -51,7 +52,8 @@ class Bench:
             runtime,
             claim,  # type: ignore[arg-type]
             lambda: self.guard(),
-            self._patiently,
+            self._patiently,  # type: ignore[arg-type]
+            lambda: self.kept.append(None),
             lambda done, total: self.announced.append((done, total)),
         )
 

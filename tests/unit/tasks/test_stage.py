@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -99,3 +100,22 @@ def test_functions_of_another_shape_are_refused() -> None:
 
 def _typed(state: Rows) -> Rows:
     return state
+
+
+def test_a_default_is_a_binding_unless_it_is_called_context() -> None:
+    """``lambda state, name=name: …`` is how a loop defines stages."""
+    assert stage_of(lambda state, suffix="!": state + suffix).call("a", None) == "a!"
+    assert stage_of(lambda state, ctx=None: ctx).call("a", "context") == "context"  # type: ignore[arg-type]
+
+
+def test_a_coroutine_runs_where_an_event_loop_does_already() -> None:
+    """In a notebook, and in asynchronous tests."""
+
+    async def slow(state: str) -> str:
+        await asyncio.sleep(0)
+        return state + "!"
+
+    async def test() -> object:
+        return stage_of(slow).call("a", None)
+
+    assert asyncio.run(test()) == "a!"

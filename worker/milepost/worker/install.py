@@ -58,4 +58,6 @@ def install(app: Milepost, worker: Any) -> None:
         )
     app.celery.steps["worker"].add(type("Guardian", (Guardian,), {"app": app}))
     app.celery.steps["consumer"].add(EventBatches)
-    app.celery.steps["consumer"].add(type("Intake", (Intake,), {"put_aside": put_aside}))
+    app.celery.steps["consumer"].add(
+        type("Intake", (Intake,), {"put_aside": put_aside, "turn_away": app.turn_away})
+    )

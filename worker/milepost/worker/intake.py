@@ -21,7 +21,9 @@ class Intake(bootsteps.StartStopStep):
     """
 
     put_aside: ClassVar[Callable[[str, str], None]]
-    """Keeps a reason and a message; set by the subclass that `install` makes."""
+    """Keeps a reason and a message; set by the subclass that `install` makes, as is the next."""
+    turn_away: ClassVar[Callable[[str, Any, Any], str | None]]
+    """Leaves a stage that other workers may know to them; None: it is none."""
 
     def __init__(self, consumer: Any, **_: Any) -> None:
         create, decode_error = consumer.create_task_handler, consumer.on_decode_error
@@ -32,7 +34,8 @@ class Intake(bootsteps.StartStopStep):
             def guarded(message: Any) -> None:
                 try:
                     _check(message.headers)
-                    handle(message)
+                    if not self._is_for_others(consumer, message):
+                        handle(message)
                 except Exception as error:
                     # Kombu counts KeyError among the errors of a connection, too.
                     lost = isinstance(error, consumer.connection_errors)
@@ -56,6 +59,17 @@ class Intake(bootsteps.StartStopStep):
         """Hear of what Celery itself refuses."""
         task_rejected.connect(self._on_rejected)
         task_unknown.connect(self._on_unknown)
+
+    def _is_for_others(self, consumer: Any, message: Any) -> bool:
+        """Leave a run to workers whose code has its stage; this one's has not."""
+        name = (message.headers or {}).get("task")
+        if not isinstance(name, str) or name in consumer.strategies:
+            return False
+        args, kwargs, _embed = message.payload
+        if type(self).turn_away(name, args, kwargs) is None:
+            return False
+        message.ack_log_error(logger, consumer.connection_errors)
+        return True
 
     def _on_rejected(self, message: Any = None, exc: Any = None, **_: Any) -> None:
         self._keep(f"it is no task: {exc}" if exc else "it is no task", message)

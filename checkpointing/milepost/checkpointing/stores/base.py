@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -60,6 +60,13 @@ class CheckpointStore(Closing, ABC):
     @abstractmethod
     def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
         """Return the last record of a series: highest timeline, then highest sequence."""
+
+    def latest_of(self, run_id: str, kinds: Sequence[Kind], lane: str = MAIN_LANE) -> Record | None:
+        """Return what `latest` does for the first of *kinds* that has a record."""
+        for kind in kinds:
+            if record := self.latest(run_id, kind, lane):
+                return record
+        return None
 
     @abstractmethod
     def history(

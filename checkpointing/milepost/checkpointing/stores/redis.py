@@ -7,13 +7,14 @@ the last record cost the same at ten and at a million kept.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from heapq import merge
 from typing import Any, NamedTuple
 
 import redis
 
-from ..errors import AlreadyExists, NotFound
+from ..errors import AlreadyExists, Misconfigured, NotFound
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
 from ..redis_connection import (
@@ -27,6 +28,8 @@ from ..redis_connection import (
 from ..settings import CheckpointSettings
 from .base import CheckpointStore, Entry
 
+_LONGEST_SECONDS = 1e10
+
 
 class LogKeys(NamedTuple):
     """The Redis keys of one run's log."""
@@ -37,9 +40,9 @@ class LogKeys(NamedTuple):
     runs: str
 
     @classmethod
-    def of(cls, run_id: str) -> LogKeys:
-        """Return the keys of *run_id*."""
-        prefix = prefix_of(run_id)
+    def of(cls, run_id: str, root: str = "") -> LogKeys:
+        """Return the keys of *run_id*, all of which begin with *root*."""
+        prefix = f"{root}{prefix_of(run_id)}"
         return cls(
             f"{prefix}log:headers:{run_id}",
             f"{prefix}log:bodies:{run_id}",
@@ -53,11 +56,31 @@ class RedisCheckpointStore(CheckpointStore):
 
     What a crash of the server costs is the server's setting: with ``appendfsync everysec`` up to a
     second of writes, with ``always`` none, without persistence everything.
+
+    Args:
+        prefix: What all keys begin with; with one, no run store takes the log for its own.
+        ttl_seconds: A run is gone this long after the last write to it; None: never by itself.
     """
 
-    def __init__(self, url: str, settings: CheckpointSettings | None = None) -> None:
-        self._location = redacted(url)
-        self.client: redis.Redis = open_redis(url, settings)
+    def __init__(
+        self,
+        url: str,
+        settings: CheckpointSettings | None = None,
+        *,
+        prefix: str = "",
+        ttl_seconds: float | None = None,
+    ) -> None:
+        self._open(redacted(url), open_redis(url, settings), prefix, ttl_seconds)
+
+    def _open(
+        self, location: str, client: redis.Redis, prefix: str, ttl_seconds: float | None
+    ) -> None:
+        if ttl_seconds is not None and not 0 < ttl_seconds <= _LONGEST_SECONDS:
+            raise Misconfigured(f"ttl_seconds is {ttl_seconds}: expected seconds, or None.")
+        self._location = location
+        self.prefix = prefix
+        self._ttl_ms = 0 if ttl_seconds is None else max(1, int(ttl_seconds * 1000))
+        self.client: redis.Redis = client
         self._scripts = Scripts(
             self.client, __package__, "put", "latest", "history", "delete", "runs"
         )
@@ -71,14 +94,14 @@ class RedisCheckpointStore(CheckpointStore):
         with translated(self.location, key.run_id):
             stands = self._scripts.call(
                 "put",
-                LogKeys.of(key.run_id),
-                [key.run_id, key.path, record.header, record.body],
+                self._keys(key.run_id),
+                [key.run_id, key.path, record.header, record.body, self._ttl_ms],
             )
         if not stands:
             raise AlreadyExists(f"{key.path} of run {key.run_id} is taken.", key=key)
 
     def get(self, key: CheckpointKey) -> Record:
-        keys = LogKeys.of(key.run_id)
+        keys = self._keys(key.run_id)
         with translated(self.location, key.run_id), self.client.pipeline() as pipe:
             pipe.hget(keys.headers, key.path)
             pipe.hget(keys.bodies, key.path)
@@ -88,8 +111,12 @@ class RedisCheckpointStore(CheckpointStore):
         return Record(key, header, body)
 
     def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
+        return self.latest_of(run_id, (kind,), lane)
+
+    def latest_of(self, run_id: str, kinds: Sequence[Kind], lane: str = MAIN_LANE) -> Record | None:
+        series = [f"{kind}/{lane}/" for kind in kinds]
         with translated(self.location, run_id):
-            found = self._scripts.call("latest", LogKeys.of(run_id)[:3], [f"{kind}/{lane}/"])
+            found = self._scripts.call("latest", self._keys(run_id)[:3], series)
         if not found:
             return None
         path, header, body = found
@@ -107,7 +134,7 @@ class RedisCheckpointStore(CheckpointStore):
         with translated(self.location, run_id):
             flat = self._scripts.call(
                 "history",
-                LogKeys.of(run_id)[:3],
+                self._keys(run_id)[:3],
                 [f"{kind}/{lane}/", cursor or "", limit + 1],
             )
         rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
@@ -124,8 +151,8 @@ class RedisCheckpointStore(CheckpointStore):
                 self._scripts.queue(
                     pipe,
                     "runs",
-                    [f"{prefix}logs"],
-                    [f"{prefix}log:paths:", cursor or "", limit + 1],
+                    [f"{self.prefix}{prefix}logs"],
+                    [f"{self.prefix}{prefix}log:paths:", cursor or "", limit + 1],
                 )
             names = [name.decode() for name in merge(*pipe.execute())]
         page = tuple(names[:limit])
@@ -133,11 +160,11 @@ class RedisCheckpointStore(CheckpointStore):
 
     def delete(self, key: CheckpointKey) -> bool:
         with translated(self.location, key.run_id):
-            keys = LogKeys.of(key.run_id)
+            keys = self._keys(key.run_id)
             return bool(self._scripts.call("delete", keys, [key.run_id, key.path]))
 
     def delete_run(self, run_id: str) -> int:
-        keys = LogKeys.of(run_id)
+        keys = self._keys(run_id)
         with translated(self.location, run_id), self.client.pipeline() as pipe:
             pipe.zcard(keys.paths)
             pipe.unlink(keys.headers, keys.bodies, keys.paths)
@@ -146,11 +173,11 @@ class RedisCheckpointStore(CheckpointStore):
 
     def expires_at(self, run_id: str) -> datetime | None:
         with translated(self.location, run_id):
-            at: Any = self.client.pexpiretime(LogKeys.of(run_id).headers)
+            at: Any = self.client.pexpiretime(self._keys(run_id).headers)
         return datetime.fromtimestamp(at / 1000, UTC) if at > 0 else None
 
     def expire_run(self, run_id: str, at: datetime | None) -> None:
-        keys = LogKeys.of(run_id)
+        keys = self._keys(run_id)
         with translated(self.location, run_id), self.client.pipeline() as pipe:
             for name in (keys.headers, keys.bodies, keys.paths):
                 if at is None:
@@ -161,3 +188,6 @@ class RedisCheckpointStore(CheckpointStore):
 
     def close(self) -> None:
         self.client.close()
+
+    def _keys(self, run_id: str) -> LogKeys:
+        return LogKeys.of(run_id, self.prefix)

@@ -9,7 +9,7 @@ says when a run expires; every call on a run reads it first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -68,7 +68,6 @@ class S3CheckpointStore(CheckpointStore):
     """
 
     def __init__(self, url: str, settings: CheckpointSettings | None = None) -> None:
-        settings = settings or CheckpointSettings()
         parts = read_url(url)
         options = dict(parse_qsl(parts.query))
         if not parts.hostname or parts.port is not None or not options.keys() <= _OPTIONS:
@@ -76,10 +75,14 @@ class S3CheckpointStore(CheckpointStore):
                 f"{redacted(url)} is no S3 URL: expected s3://bucket/prefix with at most the "
                 f"options {', '.join(sorted(_OPTIONS))}."
             )
-        self._location = redacted(url)
-        self._bucket = parts.hostname
-        self._root = f"{parts.path.strip('/')}/".lstrip("/")
-        self._s3 = open_client(parts.username, parts.password, options, settings)
+        s3 = open_client(parts.username, parts.password, options, settings or CheckpointSettings())
+        self._open(redacted(url), s3, parts.hostname, parts.path)
+
+    def _open(self, location: str, s3: Any, bucket: str, prefix: str) -> None:
+        self._location = location
+        self._bucket = bucket
+        self._root = f"{prefix.strip('/')}/".lstrip("/")
+        self._s3 = s3
         self._threads = ThreadPoolExecutor(8, "milepost-s3")
         self._probe()
 
@@ -104,11 +107,27 @@ class S3CheckpointStore(CheckpointStore):
         return self._record(key)
 
     def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
-        if self._is_gone(run_id):
+        return self.latest_of(run_id, (kind,), lane)
+
+    def latest_of(self, run_id: str, kinds: Sequence[Kind], lane: str = MAIN_LANE) -> Record | None:
+        run = self._run(run_id)
+        # Of a run's objects the one that says when it expires is listed first, and then commits: of those one
+        # listing tells both whether the run lives and which is the last.
+        listed = self._list(run, limit=2)
+        if listed and listed[0].name == _EXPIRES and self._is_gone(run_id):
             return None
-        while found := self._list(self._series(run_id, kind, lane), limit=1):
-            with suppress(NotFound):
-                return self._record(_key(run_id, kind, lane, found[0].name))
+        names = [run + item.name for item in listed if item.name != _EXPIRES]
+        if not names:
+            return None
+        for kind in kinds:
+            series = self._series(run_id, kind, lane)
+            name = names[0] if names[0].startswith(series) else None
+            if names[0] < series:
+                name = self._first(series)
+            while name:
+                with suppress(NotFound):
+                    return self._record(_key(run_id, kind, lane, name[len(series) :]))
+                name = self._first(series)
         return None
 
     def history(
@@ -234,6 +253,9 @@ class S3CheckpointStore(CheckpointStore):
             for item in page.get("CommonPrefixes", []):
                 if item["Prefix"].endswith("!/"):
                     yield item["Prefix"][len(self._root) : -2]
+
+    def _first(self, prefix: str) -> str | None:
+        return next((prefix + item.name for item in self._list(prefix, limit=1)), None)
 
     def _list(self, prefix: str, *, limit: int, after: str = "") -> list[_Object]:
         found = (

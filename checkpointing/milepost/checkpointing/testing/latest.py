@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from ..models import Kind
 from ..stores import CheckpointStore
 from .records import make_record
@@ -38,6 +40,23 @@ class LatestContract:
         store.put(make_record("run", 5, kind=Kind.MANUAL))
         assert store.latest("run") == make_record("run", 1)
         assert store.latest("run", Kind.MANUAL) == make_record("run", 5, kind=Kind.MANUAL)
+
+    def test_the_first_kind_that_has_a_record_wins(self, store: CheckpointStore) -> None:
+        both = (Kind.COMMIT, Kind.MANUAL)
+        assert store.latest_of("run", both) is None
+        store.put(make_record("run", 9, kind=Kind.JOURNAL, lane="pay"))
+        store.put(make_record("run", 9, lane="side"))
+        assert store.latest_of("run", both) is None
+        store.put(make_record("run", 5, kind=Kind.MANUAL))
+        store.put(make_record("run", 7, kind=Kind.MANUAL))
+        assert store.latest_of("run", both) == make_record("run", 7, kind=Kind.MANUAL)
+        store.put(make_record("run", 1))
+        assert store.latest_of("run", both) == make_record("run", 1)
+        assert store.latest_of("run", both[::-1]) == make_record("run", 7, kind=Kind.MANUAL)
+        store.expire_run("run", datetime.now(UTC) + timedelta(hours=1))
+        assert store.latest_of("run", both) == make_record("run", 1)
+        store.expire_run("run", datetime.now(UTC) - timedelta(seconds=1))
+        assert store.latest_of("run", both) is None
 
     def test_lanes_do_not_mix(self, store: CheckpointStore) -> None:
         store.put(make_record("run", 1))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -88,6 +88,11 @@ class Commit:
     record: Record | None = None
     """The checkpoint itself, where the log lives in the run store's own Redis."""
     push: Push | None = None
+    spent: str = ""
+    """What the try has spent in all, as `Head.spent_try` has it."""
+    size_bytes: int = 0
+    changes: Mapping[str, str | int] = field(default_factory=dict)
+    """What else changes in the head: the pipeline, when a later version of it goes on with the run."""
 
 
 class Advance(StrEnum):
@@ -162,12 +167,30 @@ class RunStore(ABC):
         """Note how far the stage has come, and where that is kept; False: fenced, nothing was written."""
 
     @abstractmethod
+    def spend(self, claim: Claim, spent: str, *, kept: bool) -> bool:
+        """Note what the try has spent in all, as JSON; False: fenced, nothing was written.
+
+        *kept* says that what it was spent on stands, whatever becomes of the try.
+        """
+
+    @abstractmethod
     def fail(self, claim: Claim, error: str, delay_ms: int | None) -> bool:
         """Record a failed try and schedule the next, or set the run aside (None); False: fenced."""
 
     @abstractmethod
     def hand_back(self, claim: Claim, push: Push | None) -> bool:
         """Give the claim up uncounted and enqueue the stage again; False: fenced."""
+
+    @abstractmethod
+    def put_off(self, head: Head, *, nonce: str, delay_ms: int | None, error: str) -> bool:
+        """Let a run that is queued, or whose claim has *nonce*, wait, for a time or paused; *error* says why.
+
+        None of it counts as a failure. False: the run is no longer as *head* says, and nothing was done.
+        """
+
+    @abstractmethod
+    def set_budget(self, head: Head, budget: str) -> bool:
+        """Replace the budget that *head* has; False: it is another by now."""
 
     @abstractmethod
     def divert(self, claim: Claim) -> int | None:

@@ -4,44 +4,26 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from milepost.checkpointing import AlreadyExists, Record, Unavailable
 
 from ..head import Head, RunStatus, Step
-from ..settings import TaskSettings
-from .base import Advance, Bid, Cause, Claim, Commit, Look, Push, Refusal, RunStore
+from ..spent import added, read_amounts, write_amounts
+from .base import Advance, Bid, Cause, Claim, Commit, Look, Push, Refusal
 from .book import Book
-from .claims import LEASE_MS, Claims
+from .booked_commands import BookedCommands
 
-_MOVABLE = frozenset({RunStatus.FAILED, RunStatus.PAUSED, RunStatus.SCHEDULED, RunStatus.RUNNING})
-_DELETABLE = frozenset(
-    {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED}
-)
 _BURIALS_A_LOOK = 10
 logger = logging.getLogger("milepost")
 T = TypeVar("T")
 
 
-class Bookkeeper(RunStore):
+class Bookkeeper(BookedCommands):
     """Operations on runs, each one piece of work on a book."""
-
-    def __init__(self, settings: TaskSettings | None = None) -> None:
-        self.settings = settings or TaskSettings()
-        self._ttl_ms = int(self.settings.retention_seconds * 1000)
-        self._patience_ms = int(self.settings.patience_seconds * 1000)
-
-    @abstractmethod
-    def work(self, work: Callable[[Book], T], run_id: str | None = None) -> T:
-        """Do *work* on a book as a whole, as often as it takes; return what it returned last."""
-
-    @abstractmethod
-    def push(self, push: Push) -> None:
-        """Put a message on its queue, as part of the work."""
 
     @abstractmethod
     def note_flow(self, queue: str, priority: int, published_at: int) -> None:
@@ -111,9 +93,18 @@ class Bookkeeper(RunStore):
                 return Advance.FENCED
             if commit.record is not None and not book.write_log(commit.record):
                 return Advance.OCCUPIED
-            self._claims(book).unclaim(head)
+            spent = read_amounts(commit.spent or head.spent_try)
+            self._claims(book).release(head)
             head = book.change(
                 run_id,
+                owner="",
+                nonce="",
+                kept_at=0,
+                spent_try="",
+                spent_kept="",
+                spent_useful=write_amounts(added(read_amounts(head.spent_useful), spent)),
+                worked_ms=head.worked_ms + book.now - head.claimed_at,
+                written_bytes=head.written_bytes + commit.size_bytes,
                 checkpoint_id=commit.checkpoint_id,
                 at=commit.path,
                 sequence=commit.sequence,
@@ -127,7 +118,7 @@ class Bookkeeper(RunStore):
                 error="",
                 progress_at="",
                 progress="",
-                **due,
+                **{**due, **commit.changes},
             )
             if following is not None:
                 self._enqueue(book, head, commit.push)
@@ -145,10 +136,24 @@ class Bookkeeper(RunStore):
                 return False
             if record is not None:
                 book.write_log(record)
-            book.change(head.run_id, progress_at=path, progress=progress)
+            now, spent = book.now, head.spent_try
+            book.change(
+                head.run_id, progress_at=path, progress=progress, kept_at=now, spent_kept=spent
+            )
             return True
 
         return self.work(save, claim.head.run_id)
+
+    def spend(self, claim: Claim, spent: str, *, kept: bool) -> bool:
+        def spend(book: Book) -> bool:
+            head = book.get(claim.head.run_id)
+            if head is None or not _holds(head, claim):
+                return False
+            stands: dict[str, Any] = {"spent_kept": spent, "kept_at": book.now} if kept else {}
+            book.change(head.run_id, spent_try=spent, **stands)
+            return True
+
+        return self.work(spend, claim.head.run_id)
 
     def fail(self, claim: Claim, error: str, delay_ms: int | None) -> bool:
         def fail(book: Book) -> bool:
@@ -212,154 +217,10 @@ class Bookkeeper(RunStore):
 
         return Look(tuple(self.work(decide)), self.flows())
 
-    def requeue(self, head: Head, *, push: Push | None, published: bool, patience_ms: int) -> bool:
-        expected = (RunStatus.QUEUED, head.timeline, head.sequence, head.published_at)
-
-        def requeue(book: Book) -> bool:
-            now = book.get(head.run_id)
-            if (
-                now is None
-                or (now.status, now.timeline, now.sequence, now.published_at) != expected
-            ):
-                return False
-            if push is not None:
-                self.push(push)
-            published_at = book.now if published else head.published_at
-            book.change(head.run_id, published_at=published_at, patience_ms=patience_ms)
-            book.look_at(head.run_id, book.now + patience_ms)
-            return True
-
-        return self.work(requeue, head.run_id)
-
-    def pause(self, run_id: str) -> RunStatus | None:
-        def pause(book: Book) -> RunStatus | None:
-            head = book.get(run_id)
-            if head is None:
-                return None
-            if head.status in (RunStatus.QUEUED, RunStatus.SCHEDULED):
-                book.look_at(run_id, None)
-                return book.change(run_id, status=RunStatus.PAUSED, pause=1).status
-            if head.status is RunStatus.RUNNING:
-                book.change(run_id, pause=1)
-            return head.status
-
-        return self.work(pause, run_id)
-
-    def resume(self, head: Head) -> bool:
-        expected = head.status
-
-        def resume(book: Book) -> bool:
-            now = book.get(head.run_id)
-            if now is None or expected not in _MOVABLE or now.sequence != head.sequence:
-                return False
-            waiting = now.status is RunStatus.QUEUED and not now.published_at
-            if waiting and expected is not RunStatus.RUNNING:
-                return now.timeline == head.timeline + (expected is RunStatus.FAILED)
-            if now.status is not expected or now.timeline != head.timeline:
-                return False
-            if expected is RunStatus.FAILED:
-                book.change(
-                    now.run_id,
-                    timeline=now.timeline + 1,
-                    token=now.token + 1,
-                    attempt=0,
-                    failures=0,
-                    crashes=0,
-                    suspicions=0,
-                    trial=0,
-                    finished_at=0,
-                )
-            now = book.change(now.run_id, pause=0)
-            if expected is not RunStatus.RUNNING:
-                self._claims(book).enqueue(now, 0, book.now)
-            return True
-
-        return self.work(resume, head.run_id)
-
-    def intend(self, run_id: str, checkpoint_id: str) -> RunStatus | None:
-        done = (RunStatus.COMPLETED, RunStatus.CANCELLED, RunStatus.CANCELLING)
-
-        def intend(book: Book) -> RunStatus | None:
-            head = book.get(run_id)
-            if head is None or head.status in done:
-                return head.status if head is not None else None
-            self._claims(book).unclaim(head)
-            book.change(
-                run_id,
-                status=RunStatus.CANCELLING,
-                timeline=head.timeline + 1,
-                token=head.token + 1,
-                intent=checkpoint_id,
-            )
-            book.look_at(run_id, book.now + LEASE_MS)
-            return head.status
-
-        return self.work(intend, run_id)
-
-    def settle(self, head: Head, *, path: str, sequence: int, record: Record | None) -> bool:
-        def settle(book: Book) -> bool:
-            now = book.get(head.run_id)
-            if now is None:
-                return False
-            if now.status is RunStatus.CANCELLED and now.checkpoint_id == head.intent:
-                return True
-            if now.status is not RunStatus.CANCELLING or now.intent != head.intent:
-                return False
-            if record is not None:
-                book.write_log(record)
-            book.change(
-                head.run_id,
-                status=RunStatus.CANCELLED,
-                intent="",
-                checkpoint_id=head.intent,
-                at=path,
-                sequence=sequence,
-                stage="",
-                finished_at=book.now,
-            )
-            self._retain(book, head.run_id)
-            return True
-
-        return self.work(settle, head.run_id)
-
-    def delete(self, run_id: str) -> RunStatus | None:
-        def delete(book: Book) -> RunStatus | None:
-            head = book.get(run_id)
-            if head is None:
-                return None
-            if head.status not in _DELETABLE:
-                return head.status
-            book.remove(run_id)
-            book.delete_log(run_id)
-            return None
-
-        return self.work(delete, run_id)
-
-    def get(self, run_id: str) -> Head | None:
-        return self.work(lambda book: book.peek(run_id), run_id)
-
     def _bury_silent(self, owner: str, book: Book) -> None:
         entry = book.owner(owner, to_change=True)
         if entry is not None and entry.until <= book.now:
             self._claims(book).bury(owner, "owner")
-
-    def _claims(self, book: Book) -> Claims:
-        lapse_ms = int(self.settings.heartbeat_lapse_seconds * 1000)
-        return Claims(book, lapse_ms=lapse_ms, max_crashes=self.settings.max_crashes)
-
-    def _enqueue(self, book: Book, head: Head, push: Push | None) -> None:
-        """Let the stage due wait, with *push* on its queue unless the run is to pause here."""
-        pushed = push is not None and not head.pause
-        if push is not None and pushed:
-            self.push(push)
-        again = book.now + self._patience_ms
-        self._claims(book).enqueue(head, book.now if pushed else 0, again)
-
-    def _retain(self, book: Book, run_id: str) -> None:
-        """Keep a run that has ended for the time of the settings, with its log."""
-        at = book.now + self._ttl_ms if self._ttl_ms > 0 else None
-        book.look_at(run_id, at)
-        book.expire_log(run_id, None if at is None else datetime.fromtimestamp(at / 1000, UTC))
 
 
 def _holds(head: Head, claim: Claim) -> bool:

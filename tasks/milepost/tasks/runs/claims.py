@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..head import Head, RunStatus, Step
+from ..spent import added, read_amounts, write_amounts
 from .base import Bid, Refusal
 from .book import Book, OwnerEntry
 
@@ -38,14 +39,38 @@ class Claims:
             head.run_id, status=RunStatus.FAILED, error=error, finished_at=self._book.now
         )
 
-    def unclaim(self, head: Head) -> Head:
-        """Forget the claim on a run; its token and nonce are worth nothing from here on."""
+    def release(self, head: Head) -> None:
+        """Let the host that holds a run have another suspect on trial."""
         host = _host(head.worker)
         if head.trial and self._book.trial_of(host) == head.run_id:
             self._book.set_trial(host, "")
+
+    def unclaim(self, head: Head) -> Head:
+        """Forget the claim on a run; its token and nonce are worth nothing from here on.
+
+        What its holder spent before it last kept something was of use, the rest was not; nobody knows of
+        it after its owner's time.
+        """
+        self.release(head)
         if not head.nonce:
             return head
-        return self._book.change(head.run_id, owner="", nonce="")
+        owner = self._book.owner(head.owner)
+        ended = self._book.now if owner is None else min(self._book.now, owner.until)
+        mark = max(head.claimed_at, head.kept_at)
+        spent, kept = read_amounts(head.spent_try), read_amounts(head.spent_kept)
+        lost = {unit: amount - kept.get(unit, 0) for unit, amount in spent.items()}
+        return self._book.change(
+            head.run_id,
+            owner="",
+            nonce="",
+            kept_at=0,
+            worked_ms=head.worked_ms + mark - head.claimed_at,
+            wasted_ms=head.wasted_ms + max(0, ended - mark),
+            spent_try="",
+            spent_kept="",
+            spent_useful=write_amounts(added(read_amounts(head.spent_useful), kept)),
+            spent_wasted=write_amounts(added(read_amounts(head.spent_wasted), lost)),
+        )
 
     def claim(self, step: Step, bid: Bid) -> Head | Refusal:
         """Give the right to run *step*, or say why not."""
@@ -76,6 +101,7 @@ class Claims:
             worker=bid.worker,
             token=head.token + 1,
             attempt=head.attempt + 1,
+            tries=head.tries + 1,
             claimed_at=now,
             deadline=deadline,
         )

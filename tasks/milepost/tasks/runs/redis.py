@@ -32,8 +32,8 @@ from .base import IDENTITY_KEY, Advance, Bid, Cause, Claim, Commit, Look, Push, 
 from .redis_listing import find
 
 _SCRIPTS = (
-    "create", "claim", "advance", "save", "fail", "hand_back", "divert", "beat", "bury", "look", "requeue",
-    "pause", "resume", "intend", "settle", "delete",
+    "create", "claim", "advance", "save", "spend", "fail", "hand_back", "put_off", "divert", "beat", "bury",
+    "look", "requeue", "set_budget", "pause", "resume", "intend", "settle", "delete",
 )  # fmt: skip
 _LEASE_MS = 5_000
 _ASIDE = "milepost:aside"
@@ -62,7 +62,7 @@ class RedisRunStore(RunStore):
 
     def holds_log(self, log: CheckpointStore) -> bool:
         # A URL can be written in many ways; a key seen through both clients proves it.
-        if not isinstance(log, RedisCheckpointStore):
+        if not isinstance(log, RedisCheckpointStore) or log.prefix:
             return False
         mine = self.identity()
         with translated(log.location):
@@ -142,7 +142,7 @@ class RedisRunStore(RunStore):
                 "time_limit_ms": following.time_limit_ms,
                 "patience_ms": self._patience_ms,
             }
-        fields |= {"progress_at": "", "progress": ""}
+        fields |= {"progress_at": "", "progress": "", **commit.changes}
         reply = self._run(
             "advance",
             claim.head.run_id,
@@ -158,6 +158,8 @@ class RedisRunStore(RunStore):
                 *_push(commit.push),
                 self._patience_ms,
                 *_record(commit.record),
+                commit.spent,
+                commit.size_bytes,
                 *(part for pair in fields.items() for part in pair),
             ],
             log=True,
@@ -168,6 +170,10 @@ class RedisRunStore(RunStore):
         args = [claim.token, claim.nonce, path, progress, *_record(record)]
         return bool(self._run("save", claim.head.run_id, args, log=True))
 
+    def spend(self, claim: Claim, spent: str, *, kept: bool) -> bool:
+        args = [claim.token, claim.nonce, spent, int(kept)]
+        return bool(self._run("spend", claim.head.run_id, args))
+
     def fail(self, claim: Claim, error: str, delay_ms: int | None) -> bool:
         args = [claim.token, claim.nonce, error, -1 if delay_ms is None else delay_ms]
         return bool(self._text(self._run("fail", claim.head.run_id, args)) == "failed")
@@ -175,6 +181,14 @@ class RedisRunStore(RunStore):
     def hand_back(self, claim: Claim, push: Push | None) -> bool:
         args = [claim.token, claim.nonce, *_push(push), self._patience_ms]
         return bool(self._text(self._run("hand_back", claim.head.run_id, args)) == "queued")
+
+    def put_off(self, head: Head, *, nonce: str, delay_ms: int | None, error: str) -> bool:
+        delay = -1 if delay_ms is None else delay_ms
+        args = [head.timeline, head.sequence, nonce, delay, error]
+        return bool(self._run("put_off", head.run_id, args))
+
+    def set_budget(self, head: Head, budget: str) -> bool:
+        return bool(self._run("set_budget", head.run_id, [head.budget, budget]))
 
     def divert(self, claim: Claim) -> int | None:
         return self._run("divert", claim.head.run_id, [claim.token, claim.nonce]) or None

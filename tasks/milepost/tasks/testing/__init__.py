@@ -10,7 +10,9 @@ from .failing import Failing
 from .listing import Listing
 from .looking import Looking
 from .owners import Owners
+from .putting_off import PuttingOff
 from .saving import Saving
+from .spending import Spending
 from .suspects import Suspects
 
 __all__ = ["RunStoreContract"]
@@ -21,7 +23,9 @@ class RunStoreContract(
     Claiming,
     Committing,
     Saving,
+    Spending,
     Failing,
+    PuttingOff,
     Owners,
     Suspects,
     Looking,

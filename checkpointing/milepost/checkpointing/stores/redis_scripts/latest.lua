@@ -1,7 +1,9 @@
--- Return {path, header, body} of the last record of a series, or an empty list.
--- KEYS: headers, bodies, paths    ARGV: series
-local found = redis.call('ZREVRANGEBYLEX', KEYS[3], '[' .. ARGV[1] .. '\255', '[' .. ARGV[1], 'LIMIT', 0, 1)
-if #found == 0 then
-  return {}
+-- Return {path, header, body} of the last record of the first series that has one, or an empty list.
+-- KEYS: headers, bodies, paths    ARGV: series, ...
+for _, series in ipairs(ARGV) do
+  local found = redis.call('ZREVRANGEBYLEX', KEYS[3], '[' .. series .. '\255', '[' .. series, 'LIMIT', 0, 1)[1]
+  if found then
+    return {found, redis.call('HGET', KEYS[1], found), redis.call('HGET', KEYS[2], found)}
+  end
 end
-return {found[1], redis.call('HGET', KEYS[1], found[1]), redis.call('HGET', KEYS[2], found[1])}
+return {}

@@ -54,12 +54,35 @@ local function end_trial(run, worker)
   end
 end
 
--- Forget the claim on a run. The old holder's token and nonce are worth nothing from here on.
+-- Add amounts by unit, written as JSON; times is 1, or -1 to take them away.
+local function add(sum, more, times)
+  local total = (sum and sum ~= '') and cjson.decode(sum) or {}
+  for unit, amount in pairs((more and more ~= '') and cjson.decode(more) or {}) do
+    total[unit] = (total[unit] or 0) + amount * times
+    if total[unit] == 0 then
+      total[unit] = nil
+    end
+  end
+  return next(total) and cjson.encode(total) or ''
+end
+
+-- Forget the claim on a run. The old holder's token and nonce are worth nothing from here on. What it spent
+-- before it last kept something was of use, the rest was not; nobody knows of it after its owner's time.
 local function unclaim(run)
-  local owner, nonce, trial, worker = unpack(get(run, 'owner', 'nonce', 'trial', 'worker'))
+  local owner, nonce, trial, worker, claimed, kept_at, worked, wasted, try, kept, useful, lost = unpack(get(run,
+    'owner', 'nonce', 'trial', 'worker', 'claimed_at', 'kept_at', 'worked_ms', 'wasted_ms', 'spent_try',
+    'spent_kept', 'spent_useful', 'spent_wasted'))
   if nonce and nonce ~= '' then
+    local heard = tonumber(redis.call('ZSCORE', P .. 'owners', owner) or NOW)
+    local ended, began = math.min(NOW, heard), tonumber(claimed)
+    local mark = math.max(began, tonumber(kept_at or 0))
     redis.call('HDEL', P .. 'claims:' .. owner, nonce)
-    redis.call('HSET', key(run), 'owner', '', 'nonce', '')
+    redis.call('HSET', key(run), 'owner', '', 'nonce', '', 'kept_at', 0,
+      'worked_ms', (worked or 0) + mark - began, 'wasted_ms', (wasted or 0) + math.max(0, ended - mark))
+    if try and try ~= '' then
+      redis.call('HSET', key(run), 'spent_try', '', 'spent_kept', '', 'spent_useful', add(useful, kept, 1),
+        'spent_wasted', add(lost, add(try, kept, -1), 1))
+    end
   end
   if trial == '1' then
     end_trial(run, worker)

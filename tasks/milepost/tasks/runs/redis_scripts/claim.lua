@@ -3,9 +3,9 @@
 -- ARGV: P, max crashes, run, timeline, lane, sequence, stage, owner, nonce, ordinal, lapse, look, worker
 local run, owner, nonce = ARGV[3], ARGV[8], ARGV[9]
 local status, timeline, lane, sequence, stage, held, trial, at, created, queue, priority,
-  published, limit, token, attempt = unpack(get(run, 'status', 'timeline', 'lane', 'sequence', 'stage',
+  published, limit, token, attempt, tries = unpack(get(run, 'status', 'timeline', 'lane', 'sequence', 'stage',
   'nonce', 'trial', 'at', 'created_at', 'queue', 'priority', 'published_at',
-  'time_limit_ms', 'token', 'attempt'))
+  'time_limit_ms', 'token', 'attempt', 'tries'))
 
 local function claimed()
   return {
@@ -58,6 +58,6 @@ redis.call('HSET', P .. 'claims:' .. owner, nonce, ARGV[10] .. ' ' .. run)
 redis.call('ZADD', P .. 'owners', 'GT', NOW + ARGV[11], owner)
 index(run, status, 'running', created)
 set(run, 'status', 'running', 'owner', owner, 'nonce', nonce, 'worker', ARGV[13], 'token', token + 1,
-  'attempt', attempt + 1, 'claimed_at', NOW, 'deadline', deadline)
+  'attempt', attempt + 1, 'tries', (tries or 0) + 1, 'claimed_at', NOW, 'deadline', deadline)
 due(run, look)
 return claimed()

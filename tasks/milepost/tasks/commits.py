@@ -1,0 +1,127 @@
+"""Writing what a stage gave: checkpoint, head and next message, in an order that is safe at every point."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from milepost.checkpointing import AlreadyExists, Checkpoint, CheckpointMetadata, Record
+
+from .errors import ClaimLost
+from .faultpoints import Point
+from .head import Step
+from .patience import Patience
+from .run_log import RunLog
+from .runs import Advance, Bid, Claim, Commit
+from .spent import Amounts, write_amounts
+from .versions import Place
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+logger = logging.getLogger("milepost")
+
+
+class Committer:
+    """Commits steps for the process that runs their stages."""
+
+    def __init__(
+        self, runtime: Runtime, patiently: Patience, reach: Callable[[Point, Step], None]
+    ) -> None:
+        self._runtime = runtime
+        self._runs = runtime.runs
+        self._log = runtime.checkpoints.store
+        self._serializer = runtime.checkpoints.serializer
+        self._run_log = RunLog(runtime.checkpoints)
+        self._patiently = patiently
+        self._reach = reach
+
+    def commit(self, place: Place, claim: Claim, bid: Bid, result: Checkpoint) -> str:
+        stage, metadata = place.stage, result.metadata
+        record = self._serializer.encode(result, state_type=stage.output)
+        if self._runtime.log_in_runs:
+            return self.advance(place, claim, metadata, record, metadata.cost)
+        while True:
+            self._patiently(self.guard, bid)
+            try:
+                self._patiently(self._log.put, record)
+                break
+            except AlreadyExists:
+                stands = self._log.get(record.key)
+                adopted = self._run_log.adoptable(stands, claim.head, place)
+                if adopted is not None:
+                    metadata = adopted
+                    break
+                timeline = self._patiently(self._runs.divert, claim)
+                if timeline is None:
+                    return Advance.FENCED
+                claim = replace(claim, head=replace(claim.head, timeline=timeline))
+                metadata = metadata.model_copy(update={"timeline": timeline})
+                result = result.model_copy(update={"metadata": metadata})
+                record = self._serializer.encode(result, state_type=stage.output)
+        self._reach("saved", claim.head.step)
+        return self.advance(place, claim, metadata, record, metadata.cost)
+
+    def guard(self, bid: Bid) -> None:
+        """Write nothing once another worker may hold the run."""
+        owner = self._runtime.owner
+        if not owner.is_fresh:
+            owner.beat()
+        if owner.has_lost(bid):
+            raise ClaimLost
+
+    def advance(
+        self,
+        place: Place,
+        claim: Claim,
+        metadata: CheckpointMetadata,
+        record: Record | None,
+        spent: Amounts,
+    ) -> str:
+        head, pipeline = claim.head, place.pipeline
+        following = pipeline.following(place.stage.name)
+        routed = push = None
+        if following is not None:
+            routed = self._runtime.routing.next(pipeline.name, following)
+            due = Step(
+                head.run_id, metadata.sequence, routed.stage, metadata.timeline, metadata.lane
+            )
+            push = self._runtime.dispatch.render(pipeline.name, due, routed.queue, routed.priority)
+        commit = Commit(
+            checkpoint_id=metadata.checkpoint_id,
+            path=metadata.key.path,
+            sequence=metadata.sequence,
+            timeline=metadata.timeline,
+            following=routed,
+            record=record if self._runtime.log_in_runs else None,
+            push=push,
+            spent=write_amounts(spent),
+            size_bytes=len(record.header) + len(record.body) if record else 0,
+            changes=place.changes,
+        )
+        outcome = self._patiently(self._runs.advance, claim, commit)
+        if outcome is not Advance.ADVANCED:
+            logger.warning(
+                "Run %s: the result of stage %s was refused (%s).",
+                head.run_id,
+                place.stage.name,
+                outcome,
+            )
+            return outcome
+        self._reach("advanced", head.step)
+        if routed is None:
+            return "completed"
+        if push is None:
+            after = replace(
+                head,
+                sequence=metadata.sequence,
+                timeline=metadata.timeline,
+                stage=routed.stage,
+                queue=routed.queue,
+                priority=routed.priority,
+                published_at=0,
+            )
+            self._runtime.dispatch.publish(after, reach=self._reach)
+        return f"advanced to {routed.stage}"

@@ -1,0 +1,39 @@
+"""Waiting for a store that is away: what a stage has worked out is worth it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from milepost.checkpointing import Unavailable
+
+logger = logging.getLogger("milepost")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Patience:
+    """Calls something until the store answers, for so many seconds at most."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what *call* returns.
+
+        Raises:
+            Unavailable: The store was away for all of the time.
+        """
+        end = time.monotonic() + self._seconds
+        pause = 0.1
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except Unavailable as error:
+                if time.monotonic() + pause > end:
+                    raise
+                logger.warning("Trying again in %.1f s: %s", pause, error)
+            time.sleep(pause)
+            pause = min(2.0, pause * 2)

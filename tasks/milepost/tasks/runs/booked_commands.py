@@ -1,0 +1,217 @@
+"""The commands on runs that no claim is needed for, over any kind of `Book`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from milepost.checkpointing import Record
+
+from ..head import Head, RunStatus
+from ..settings import TaskSettings
+from .base import Push, RunStore
+from .book import Book
+from .claims import LEASE_MS, Claims
+
+_MOVABLE = frozenset({RunStatus.FAILED, RunStatus.PAUSED, RunStatus.SCHEDULED, RunStatus.RUNNING})
+_DELETABLE = frozenset(
+    {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED}
+)
+T = TypeVar("T")
+
+
+class BookedCommands(RunStore):
+    """Each command is one piece of work on a book."""
+
+    def __init__(self, settings: TaskSettings | None = None) -> None:
+        self.settings = settings or TaskSettings()
+        self._ttl_ms = int(self.settings.retention_seconds * 1000)
+        self._patience_ms = int(self.settings.patience_seconds * 1000)
+
+    @abstractmethod
+    def work(self, work: Callable[[Book], T], run_id: str | None = None) -> T:
+        """Do *work* on a book as a whole, as often as it takes; return what it returned last."""
+
+    @abstractmethod
+    def push(self, push: Push) -> None:
+        """Put a message on its queue, as part of the work."""
+
+    def put_off(self, head: Head, *, nonce: str, delay_ms: int | None, error: str) -> bool:
+        wanted = RunStatus.PAUSED if delay_ms is None else RunStatus.SCHEDULED
+        expected = RunStatus.RUNNING if nonce else RunStatus.QUEUED
+
+        def put_off(book: Book) -> bool:
+            now = book.get(head.run_id)
+            if now is None or (now.timeline, now.sequence) != (head.timeline, head.sequence):
+                return False
+            if now.status is wanted and now.last_nonce == nonce:
+                return True
+            if now.nonce != nonce or now.status is not expected:
+                return False
+            self._claims(book).unclaim(now)
+            book.change(head.run_id, last_nonce=nonce, error=error, published_at=0)
+            if delay_ms is None or now.pause:
+                book.change(head.run_id, status=RunStatus.PAUSED)
+                book.look_at(head.run_id, None)
+            else:
+                book.change(head.run_id, status=wanted)
+                book.look_at(head.run_id, book.now + delay_ms)
+            return True
+
+        return self.work(put_off, head.run_id)
+
+    def set_budget(self, head: Head, budget: str) -> bool:
+        def set_budget(book: Book) -> bool:
+            now = book.get(head.run_id)
+            if now is None or now.budget not in (head.budget, budget):
+                return False
+            book.change(head.run_id, budget=budget)
+            return True
+
+        return self.work(set_budget, head.run_id)
+
+    def requeue(self, head: Head, *, push: Push | None, published: bool, patience_ms: int) -> bool:
+        expected = (RunStatus.QUEUED, head.timeline, head.sequence, head.published_at)
+
+        def requeue(book: Book) -> bool:
+            now = book.get(head.run_id)
+            if (
+                now is None
+                or (now.status, now.timeline, now.sequence, now.published_at) != expected
+            ):
+                return False
+            if push is not None:
+                self.push(push)
+            published_at = book.now if published else head.published_at
+            book.change(head.run_id, published_at=published_at, patience_ms=patience_ms)
+            book.look_at(head.run_id, book.now + patience_ms)
+            return True
+
+        return self.work(requeue, head.run_id)
+
+    def pause(self, run_id: str) -> RunStatus | None:
+        def pause(book: Book) -> RunStatus | None:
+            head = book.get(run_id)
+            if head is None:
+                return None
+            if head.status in (RunStatus.QUEUED, RunStatus.SCHEDULED):
+                book.look_at(run_id, None)
+                return book.change(run_id, status=RunStatus.PAUSED, pause=1).status
+            if head.status is RunStatus.RUNNING:
+                book.change(run_id, pause=1)
+            return head.status
+
+        return self.work(pause, run_id)
+
+    def resume(self, head: Head) -> bool:
+        expected = head.status
+
+        def resume(book: Book) -> bool:
+            now = book.get(head.run_id)
+            if now is None or expected not in _MOVABLE or now.sequence != head.sequence:
+                return False
+            waiting = now.status is RunStatus.QUEUED and not now.published_at
+            if waiting and expected is not RunStatus.RUNNING:
+                return now.timeline == head.timeline + (expected is RunStatus.FAILED)
+            if now.status is not expected or now.timeline != head.timeline:
+                return False
+            if expected is RunStatus.FAILED:
+                book.change(
+                    now.run_id,
+                    timeline=now.timeline + 1,
+                    token=now.token + 1,
+                    attempt=0,
+                    failures=0,
+                    crashes=0,
+                    suspicions=0,
+                    trial=0,
+                    finished_at=0,
+                )
+            now = book.change(now.run_id, pause=0)
+            if expected is not RunStatus.RUNNING:
+                self._claims(book).enqueue(now, 0, book.now)
+            return True
+
+        return self.work(resume, head.run_id)
+
+    def intend(self, run_id: str, checkpoint_id: str) -> RunStatus | None:
+        done = (RunStatus.COMPLETED, RunStatus.CANCELLED, RunStatus.CANCELLING)
+
+        def intend(book: Book) -> RunStatus | None:
+            head = book.get(run_id)
+            if head is None or head.status in done:
+                return head.status if head is not None else None
+            self._claims(book).unclaim(head)
+            book.change(
+                run_id,
+                status=RunStatus.CANCELLING,
+                timeline=head.timeline + 1,
+                token=head.token + 1,
+                intent=checkpoint_id,
+            )
+            book.look_at(run_id, book.now + LEASE_MS)
+            return head.status
+
+        return self.work(intend, run_id)
+
+    def settle(self, head: Head, *, path: str, sequence: int, record: Record | None) -> bool:
+        def settle(book: Book) -> bool:
+            now = book.get(head.run_id)
+            if now is None:
+                return False
+            if now.status is RunStatus.CANCELLED and now.checkpoint_id == head.intent:
+                return True
+            if now.status is not RunStatus.CANCELLING or now.intent != head.intent:
+                return False
+            if record is not None:
+                book.write_log(record)
+            book.change(
+                head.run_id,
+                status=RunStatus.CANCELLED,
+                intent="",
+                checkpoint_id=head.intent,
+                at=path,
+                sequence=sequence,
+                stage="",
+                finished_at=book.now,
+            )
+            self._retain(book, head.run_id)
+            return True
+
+        return self.work(settle, head.run_id)
+
+    def delete(self, run_id: str) -> RunStatus | None:
+        def delete(book: Book) -> RunStatus | None:
+            head = book.get(run_id)
+            if head is None:
+                return None
+            if head.status not in _DELETABLE:
+                return head.status
+            book.remove(run_id)
+            book.delete_log(run_id)
+            return None
+
+        return self.work(delete, run_id)
+
+    def get(self, run_id: str) -> Head | None:
+        return self.work(lambda book: book.peek(run_id), run_id)
+
+    def _claims(self, book: Book) -> Claims:
+        lapse_ms = int(self.settings.heartbeat_lapse_seconds * 1000)
+        return Claims(book, lapse_ms=lapse_ms, max_crashes=self.settings.max_crashes)
+
+    def _enqueue(self, book: Book, head: Head, push: Push | None) -> None:
+        """Let the stage due wait, with *push* on its queue unless the run is to pause here."""
+        pushed = push is not None and not head.pause
+        if push is not None and pushed:
+            self.push(push)
+        again = book.now + self._patience_ms
+        self._claims(book).enqueue(head, book.now if pushed else 0, again)
+
+    def _retain(self, book: Book, run_id: str) -> None:
+        """Keep a run that has ended for the time of the settings, with its log."""
+        at = book.now + self._ttl_ms if self._ttl_ms > 0 else None
+        book.look_at(run_id, at)
+        book.expire_log(run_id, None if at is None else datetime.fromtimestamp(at / 1000, UTC))
