@@ -6,12 +6,23 @@ from pathlib import Path
 
 import click
 
-from . import checkpoint, machine, recovery, report, round_trips, stores, throughput
+from . import (
+    checkpoint,
+    growth,
+    large,
+    machine,
+    recovery,
+    report,
+    round_trips,
+    stores,
+    throughput,
+)
 from .finding import Finding
 from .server import Server
 
 _BENCHMARKS = {
-    module.NAME: module for module in (throughput, recovery, checkpoint, stores, round_trips)
+    module.NAME: module
+    for module in (throughput, recovery, checkpoint, stores, large, growth, round_trips)
 }
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from milepost.checkpointing import CheckpointManager, Kind
+from milepost.checkpointing.serializer import piece_key
 from support.postgres_server import PostgresServer
 from support.s3_server import SeaweedServer, store_url
 
@@ -50,9 +51,7 @@ def _measure(name: str, url: str, raw: RawCalls, size: int, repeats: int) -> lis
     state, run_id = make_state(size), f"bench-{size}"
     with CheckpointManager(url) as manager:
         manager.create(run_id, state)
-        record = manager.store.latest(run_id, Kind.MANUAL)
-        assert record is not None
-        data = record.header + record.body
+        data = _stored(manager, run_id)
         ratios: dict[str, list[float]] = {"create": [], "restore": []}
         notes: dict[str, str] = {}
         for repeat in range(repeats):
@@ -61,7 +60,9 @@ def _measure(name: str, url: str, raw: RawCalls, size: int, repeats: int) -> lis
             }
             for sample in range(_SAMPLES[size]):
                 key = f"{size}-{repeat}-{sample}"
-                taken["create"].append(_seconds(lambda: manager.create(run_id, state)))
+                # A run of its own, so that no part is shared with an earlier one.
+                fresh = f"{run_id}-{key}"
+                taken["create"].append(_seconds(partial(manager.create, fresh, state)))
                 taken["write"].append(_seconds(partial(raw.write, key, data)))
                 taken["restore"].append(_seconds(lambda: manager.restore(run_id)))
                 taken["read"].append(_seconds(partial(raw.read, key)))
@@ -69,6 +70,7 @@ def _measure(name: str, url: str, raw: RawCalls, size: int, repeats: int) -> lis
             for ours, theirs in (("create", "write"), ("restore", "read")):
                 ratios[ours].append(medians[ours] / medians[theirs])
                 notes[ours] = f"{medians[ours] * 1000:.2f} against {medians[theirs] * 1000:.2f} ms"
+                manager.delete_run(fresh)
         manager.delete_run(run_id)
     return [
         finding(
@@ -81,6 +83,16 @@ def _measure(name: str, url: str, raw: RawCalls, size: int, repeats: int) -> lis
         )
         for verb in ("create", "restore")
     ]
+
+
+def _stored(manager: CheckpointManager, run_id: str) -> bytes:
+    """Return the bytes that a checkpoint takes."""
+    record = manager.store.latest(run_id, Kind.MANUAL)
+    assert record is not None
+    manifest = manager.serializer.manifest(record)
+    keys = [piece_key(run_id, piece) for piece in manifest.pieces] if manifest else []
+    parts = [record, *manager.store.get_all(keys)]
+    return b"".join(part.header + part.body for part in parts)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -1,5 +1,7 @@
 """The durable state of a run, and where it is kept. Knows nothing of Celery."""
 
+from .blob import Blob
+from .blob_streams import BlobReader, BlobWriter
 from .comparison import ABSENT, Difference, compare
 from .config import CheckpointConfig
 from .errors import (
@@ -38,6 +40,9 @@ __all__ = [
     "Always",
     "AnyOf",
     "AtSteps",
+    "Blob",
+    "BlobReader",
+    "BlobWriter",
     "Checkpoint",
     "CheckpointConfig",
     "CheckpointError",

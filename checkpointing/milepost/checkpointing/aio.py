@@ -1,7 +1,8 @@
 """The verbs of `milepost.checkpointing`, awaitable, for programs on asyncio.
 
 Every call runs in a thread of asyncio's pool, so the loop goes on meanwhile. A call that is cancelled goes
-on to its end there: a checkpoint is whole or not there, as ever.
+on to its end there: a checkpoint is whole or not there, as ever. Blobs are streams, which block: take
+`CheckpointManager.sync` for them, in a thread.
 """
 
 from __future__ import annotations

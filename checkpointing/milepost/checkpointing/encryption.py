@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Mapping
 from enum import IntEnum
+from hashlib import blake2b
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ class KeyRing:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError:
             raise MissingExtra("Encryption", "encryption") from None
+        self.naming_key = blake2b(b"names of pieces", key=keys[next(iter(keys))]).digest()
+        """What digests are made with that stand in the open."""
         self._keys: dict[str, AESGCM] = {name: AESGCM(key) for name, key in keys.items()}
         self._first = next(iter(keys))
 

@@ -35,6 +35,10 @@ class CodecId(IntEnum):
     TYPED_JSON = 2
     MSGPACK = 3
     PICKLE = 4
+    MANIFEST = 5
+    """The body is a list of the pieces that hold the real one."""
+    PIECE = 6
+    """The body is a part of another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from .blob_streams import BlobWriter
 from .config import CheckpointConfig
 from .errors import AlreadyExists, CheckpointError, Corrupt, Misconfigured, NotFound
 from .ids import telling_checkpoint_id, valid_name
-from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Status
+from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record, Status
 from .pacing import Last, Pace, Pacing
 from .reader import CheckpointReader
 from .retention import Retention, Usage
@@ -50,7 +51,7 @@ class CheckpointManager(CheckpointReader):
         self.config = config or CheckpointConfig()
         self.failed_cleanups = 0
         """How often the background cleanup has failed since the start; each is logged."""
-        self._retention = Retention(self.store, self.serializer, self.config)
+        self._retention = Retention(self.store, self.blobs, self.serializer, self.config)
         self._pacing = Pacing(self.config.decides)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -134,6 +135,32 @@ class CheckpointManager(CheckpointReader):
             self._pacing.keep(run_id, pace)
             return None
 
+    def put(self, record: Record) -> None:
+        """Write a record with its pieces; raises as `CheckpointStore.put` does.
+
+        Dying between them leaves pieces that nothing refers to until the run is removed.
+        """
+        self.put_pieces(record)
+        self.store.put(record)
+
+    def put_pieces(self, record: Record) -> None:
+        """Write what has to stand before *record* does."""
+        if record.pieces:
+            self.blobs.put_all(record.pieces)
+
+    def write_blob(
+        self, run_id: str, name: str, guard: Callable[[], None] = lambda: None
+    ) -> BlobWriter:
+        """Return a writer of data too large for a state; use it in a ``with`` block.
+
+        Args:
+            guard: Raises if nothing may be written any more; asked before each part.
+
+        Raises:
+            InvalidName: *run_id* or *name* breaks the rule for names.
+        """
+        return BlobWriter(self.blobs, self.serializer, run_id, name, guard)
+
     def flush(self, run_id: str) -> Checkpoint | None:
         """Write what `create` put off for a run, if there is something; return it."""
         pace = self._pacing.of(valid_name(run_id))
@@ -147,12 +174,17 @@ class CheckpointManager(CheckpointReader):
                 checkpoint = self.find(checkpoint, run_id)
             except NotFound:
                 return False
-        return self.store.delete(checkpoint)
+        return self._retention.delete(checkpoint)
 
     def delete_run(self, run_id: str) -> int:
-        """Remove all checkpoints of a run and return how many there were."""
+        """Remove all of a run, blobs included, and return how many records that were."""
         self._pacing.forget(valid_name(run_id))
-        return self.store.delete_run(run_id)
+        # The checkpoints first: without its pieces one would be damaged.
+        return self.store.delete_run(run_id) + self.delete_blobs(run_id)
+
+    def delete_blobs(self, run_id: str) -> int:
+        """Remove what a run has in a store for blobs alone, if there is one; return how many records."""
+        return 0 if self.blobs is self.store else self.blobs.delete_run(run_id)
 
     def mark_completed(self, run_id: str) -> Checkpoint:
         """Write a last checkpoint with status ``completed`` and the state of the one before.
@@ -166,7 +198,7 @@ class CheckpointManager(CheckpointReader):
         if self.config.on_success == "final":
             self._retention.keep_only(final.metadata)
         elif self.config.on_success == "none":
-            self.store.delete_run(run_id)
+            self.delete_run(run_id)
         self._pacing.forget(run_id)
         return final
 
@@ -273,21 +305,28 @@ class CheckpointManager(CheckpointReader):
                 }
             )
             checkpoint = offer.model_copy(update={"metadata": metadata})
+            record = self.serializer.encode(checkpoint, base=last.manifest if last else None)
             try:
-                self.store.put(self.serializer.encode(checkpoint))
+                self.put(record)
             except AlreadyExists:
                 # Another process took the number; the next one is free or taken in turn.
+                pace.last = self._last(run_id)
+                continue
+            if last is not None and last.manifest is not None and not self._stands(key, last):
+                # Somebody removed it, and with it pieces that were to be shared.
+                self._retention.remove(record)
                 pace.last = self._last(run_id)
                 continue
             if last is not None and self.config.frees_numbers:
                 # Another process may have gone on, and its retention may have freed this number again.
                 now = self._last(run_id)
                 if now is not None and now.sequence > sequence:
-                    self.store.delete(metadata.key)
+                    self._retention.remove(record)
                     pace.last = now
                     continue
-            self._pacing.written(pace, metadata, time.monotonic() - began)
-            self._retention.make_room(metadata.key)
+            done = Last(sequence, metadata.checkpoint_id, record.manifest)
+            self._pacing.written(pace, done, time.monotonic() - began)
+            self._retention.make_room(metadata.key, has_pieces=pace.has_pieces)
             return checkpoint
 
     def _mark(self, run_id: str, status: Status, error: str | None = None) -> Checkpoint:
@@ -333,6 +372,13 @@ class CheckpointManager(CheckpointReader):
                 self.failed_cleanups += 1
                 logger.exception("Run %s: what is due could not be written; tried again.", run_id)
 
+    def _stands(self, key: CheckpointKey, last: Last) -> bool:
+        """Whether the checkpoint before *key* is there; who removes it from now on sees what it shares."""
+        with suppress(NotFound):
+            self.store.get(key._replace(sequence=last.sequence))
+            return True
+        return False
+
     def _last(self, run_id: str) -> Last | None:
         """Return the number and the id of the last checkpoint; of a damaged one the number stands."""
         for entry in self.store.history(run_id, Kind.MANUAL, limit=1).items:
@@ -340,5 +386,5 @@ class CheckpointManager(CheckpointReader):
                 metadata = self.serializer.metadata(entry.key, entry.header)
             except Corrupt:
                 return Last(entry.key.sequence, None)
-            return Last(metadata.sequence, metadata.checkpoint_id)
+            return Last(metadata.sequence, metadata.checkpoint_id, self._retention.manifest(entry))
         return None

@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PrivateAttr,
+)
 
 from .errors import CheckpointError, Corrupt
 from .ids import new_checkpoint_id
+from .manifest import Manifest
 from .types import Types
 
 MAIN_LANE = "main"
@@ -34,6 +43,8 @@ class Kind(StrEnum):
     """How far a stage that still runs has come; its timeline is the fencing token."""
     JOURNAL = "journal"
     """What a stage does once: the lane is the name of the effect."""
+    BLOB = "blob"
+    """A part of what is too large for one record; the lane is the digest of its content."""
     THREAD = "thread"
     """A checkpoint of another system's, behind an adapter."""
 
@@ -165,6 +176,12 @@ class Checkpoint(BaseModel):
     messages: list[Any] = Field(default_factory=list)
     tool_calls: list[Any] = Field(default_factory=list)
     context: dict[str, Any] = Field(default_factory=dict)
+    _manifest: Manifest | None = PrivateAttr(default=None)
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Of which pieces it was read; None if it is one record."""
+        return self._manifest
 
     @property
     def run_id(self) -> str:
@@ -228,3 +245,11 @@ class Record:
     key: CheckpointKey
     header: bytes
     body: bytes
+    pieces: tuple[Record, ...] = field(default=(), compare=False, repr=False)
+    """What has to be written before it; `CheckpointManager.put` does, stores do not see it."""
+    manifest: Manifest | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes, with the pieces that come with it."""
+        return len(self.header) + len(self.body) + sum(piece.size_bytes for piece in self.pieces)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .models import Checkpoint, CheckpointMetadata
+from .manifest import Manifest
+from .models import Checkpoint
 from .policies import Policy, Since
 
 _REMEMBERED = 10_000
@@ -21,6 +22,7 @@ class Last(NamedTuple):
 
     sequence: int
     checkpoint_id: str | None
+    manifest: Manifest | None = None
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class Pace:
     written_at: float | None = None
     offers: int = 0
     work: float = 0.0
+    has_pieces: bool = False
+    """Whether a checkpoint was seen here that shares pieces with others."""
     offered: Checkpoint | None = None
     """What was offered and not written."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -95,9 +99,10 @@ class Pacing:
         )
         return self._policy.is_due(since)
 
-    def written(self, pace: Pace, metadata: CheckpointMetadata, took_seconds: float) -> None:
+    def written(self, pace: Pace, last: Last, took_seconds: float) -> None:
         """Note that a checkpoint was written, and begin to count anew."""
-        pace.last, pace.offered = Last(metadata.sequence, metadata.checkpoint_id), None
+        pace.last, pace.offered = last, None
+        pace.has_pieces = pace.has_pieces or last.manifest is not None
         pace.written_at, pace.offers, pace.work = self._clock(), 0, 0.0
         weight = _WEIGHT if self._write_seconds else 1.0
         self._write_seconds += weight * (took_seconds - self._write_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from .blob import Blob
+from .blob_streams import BlobReader
 from .closing import Closing
 from .errors import CheckpointError, Corrupt, Expired, NotFound
 from .ids import told_by, valid_name
@@ -48,8 +51,11 @@ class CheckpointReader(Closing):
         settings: CheckpointSettings | None = None,
         types: Types | None = None,
     ) -> None:
-        self.serializer = Serializer(settings, types)
+        settings = settings or CheckpointSettings()
         self.store = open_store(store, settings) if isinstance(store, str) else store
+        self.blobs = open_store(settings.blobs, settings) if settings.blobs else self.store
+        """Where pieces of large states are, and blobs."""
+        self.serializer = Serializer(settings, types, self.blobs.get_all)
 
     def restore(
         self, run_id: str, *, state_type: Any = None, fall_back: bool = False
@@ -126,6 +132,15 @@ class CheckpointReader(Closing):
         """Return the checkpoint under *key*; raises as `restore_from` does."""
         return self._open(self.store.get(key), state_type)
 
+    def open_blob(self, blob: Blob) -> io.BufferedReader:
+        """Return a stream of a blob's bytes; what is in memory of it is a part of 4 MiB.
+
+        Raises, when it is read:
+            NotFound: Its run was removed.
+            Corrupt: It is damaged.
+        """
+        return io.BufferedReader(BlobReader(self.blobs, self.serializer, blob))
+
     def list_checkpoints(
         self, run_id: str, *, limit: int | None = None
     ) -> list[CheckpointMetadata]:
@@ -134,7 +149,8 @@ class CheckpointReader(Closing):
         Raises:
             Corrupt: One is damaged; `inspect` lists it.
         """
-        return [*islice(self._metadata(valid_name(run_id)), limit)]
+        page_size = 100 if limit is None else max(1, min(100, limit))
+        return [*islice(self._metadata(valid_name(run_id), page_size), limit)]
 
     def inspect(self, run_id: str) -> dict[CheckpointKey, CheckpointMetadata | CheckpointError]:
         """Prove every checkpoint of a run: its metadata, or what is wrong with it. Reads all bodies."""
@@ -178,8 +194,10 @@ class CheckpointReader(Closing):
         )
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the stores."""
         self.store.close()
+        if self.blobs is not self.store:
+            self.blobs.close()
 
     def missing(self, run_id: str) -> NotFound:
         """Return the error of a run that has no checkpoint."""
@@ -196,10 +214,12 @@ class CheckpointReader(Closing):
             )
         return checkpoint
 
-    def _metadata(self, run_id: str) -> Iterator[CheckpointMetadata]:
+    def _metadata(self, run_id: str, page_size: int) -> Iterator[CheckpointMetadata]:
         series = (
             (self.serializer.metadata(entry.key, entry.header) for entry in entries)
-            for entries in [self.store.entries(run_id, kind) for kind in SNAPSHOTS]
+            for entries in [
+                self.store.entries(run_id, kind, page_size=page_size) for kind in SNAPSHOTS
+            ]
         )
         return merge(*series, key=lambda metadata: metadata.created_at, reverse=True)
 

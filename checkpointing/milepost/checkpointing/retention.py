@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from .config import CheckpointConfig
-from .envelope import check_body, open_header
-from .errors import Corrupt, NotFound, UnknownFormat
-from .models import SNAPSHOTS, CheckpointKey, CheckpointMetadata, Kind
-from .serializer import Serializer
-from .stores import CheckpointStore
+from .envelope import CodecId, check_body, open_header
+from .errors import Corrupt, MissingKey, NotFound, UnknownFormat, Unprotected
+from .manifest import Manifest, Piece
+from .models import SNAPSHOTS, CheckpointKey, CheckpointMetadata, Kind, Record
+from .serializer import Serializer, piece_key
+from .stores import CheckpointStore, Entry
 
 logger = logging.getLogger("milepost.checkpointing")
 
@@ -32,16 +34,22 @@ class Retention:
     """Removes what is not to be kept of the checkpoints that people and programs make."""
 
     def __init__(
-        self, store: CheckpointStore, serializer: Serializer, config: CheckpointConfig
+        self,
+        store: CheckpointStore,
+        blobs: CheckpointStore,
+        serializer: Serializer,
+        config: CheckpointConfig,
     ) -> None:
         self._store = store
+        self._blobs = blobs
         self._serializer = serializer
         self._config = config
 
-    def make_room(self, written: CheckpointKey) -> int:
+    def make_room(self, written: CheckpointKey, *, has_pieces: bool) -> int:
         """Remove what one new checkpoint pushes out, in one request; return how many that were.
 
-        By arithmetic: numbers are given in a row, so the one that falls out is known without listing.
+        By arithmetic: numbers are given in a row, so the one that falls out is known without listing. Where
+        there may be pieces, it is read first, and its neighbour with it.
         """
         limit = self._config.max_checkpoints_per_run
         if limit is None:
@@ -50,7 +58,56 @@ class Retention:
             return self.prune(written.run_id)
         if written.sequence < limit:
             return 0
-        return int(self._store.delete(written._replace(sequence=written.sequence - limit)))
+        oldest = written._replace(sequence=written.sequence - limit)
+        return int(self.delete(oldest) if has_pieces else self._store.delete(oldest))
+
+    def delete(self, key: CheckpointKey) -> bool:
+        """Remove one checkpoint, and the pieces of it that no other has; False if there was none."""
+        try:
+            record = self._store.get(key)
+        except NotFound:
+            return False
+        return self.remove(record)
+
+    def remove(self, record: Record) -> bool:
+        """Do what `delete` does.
+
+        Dying in here leaves pieces that nothing refers to until the run is removed.
+        """
+        manifest = self.manifest(record)
+        existed = self._store.delete(record.key)
+        if manifest is not None:
+            needed = {
+                piece
+                for neighbour in self._neighbours(record.key)
+                for piece in getattr(self.manifest(neighbour), "pieces", ())
+            }
+            for piece in dict.fromkeys(manifest.pieces):
+                if piece not in needed:
+                    self._blobs.delete(piece_key(record.key.run_id, piece))
+        return existed
+
+    def manifest(self, record: Record | Entry) -> Manifest | None:
+        """Return which pieces a checkpoint consists of; None if it is whole, damaged, or of other keys."""
+        try:
+            if open_header(record.header).codec is not CodecId.MANIFEST:
+                return None
+            whole = record if isinstance(record, Record) else self._store.get(record.key)
+            return self._serializer.manifest(whole)
+        except (Corrupt, MissingKey, NotFound, Unprotected) as error:
+            logger.warning("Run %s: its pieces are not known: %s", record.key.run_id, error)
+            return None
+
+    def _neighbours(self, key: CheckpointKey) -> Iterator[Entry]:
+        """Find the checkpoints before and after *key*."""
+        later: Entry | None = None
+        for entry in self._store.entries(key.run_id, key.kind, key.lane, page_size=20):
+            if entry.key.path < key.path:
+                yield entry
+                break
+            later = entry
+        if later is not None:
+            yield later
 
     def prune(self, run_id: str) -> int:
         """Remove all of a run's that is over a limit; return how many that were.
@@ -71,13 +128,13 @@ class Retention:
             old = age is not None and metadata.created_at < now - timedelta(seconds=age)
             over = limit is not None and kept >= limit
             if expired:
-                removed += self._store.delete(entry.key)
+                removed += self._delete(entry)
             elif not spared:
                 # Until a sound one is found nothing goes: what is damaged may still be of use to somebody.
                 spared = self._is_sound(entry.key)
                 kept += spared
             elif (old or over) and not (self._config.keep_branches and is_tip):
-                removed += self._store.delete(entry.key)
+                removed += self._delete(entry)
             else:
                 kept += 1
         return removed
@@ -101,19 +158,20 @@ class Retention:
     def keep_only(self, final: CheckpointMetadata) -> int:
         """Remove all that people and programs made of a run but one; return how many that were."""
         return sum(
-            self._store.delete(entry.key)
+            self._delete(entry)
             for entry in [*self._store.entries(final.run_id, Kind.MANUAL)]
             if entry.key != final.key
         )
 
     def usage(self, run_id: str) -> Usage:
         """Return what a run takes, the engine's commits included."""
-        sizes = [
-            len(entry.header) + entry.body_bytes
-            for kind in SNAPSHOTS
-            for entry in self._store.entries(run_id, kind)
-        ]
-        return Usage(len(sizes), sum(sizes))
+        sizes: list[int] = []
+        pieces: set[Piece] = set()
+        for kind in SNAPSHOTS:
+            for entry in self._store.entries(run_id, kind):
+                sizes.append(len(entry.header) + entry.body_bytes)
+                pieces.update(getattr(self.manifest(entry), "pieces", ()))
+        return Usage(len(sizes), sum(sizes) + sum(piece.stored_bytes for piece in pieces))
 
     def total_usage(self) -> Usage:
         """Return what all runs of the store take; reads all headers."""
@@ -124,6 +182,10 @@ class Retention:
                 total += self.usage(run_id)
             if (cursor := page.cursor) is None:
                 return total
+
+    def _delete(self, entry: Entry) -> bool:
+        whole = open_header(entry.header).codec is not CodecId.MANIFEST
+        return self._store.delete(entry.key) if whole else self.delete(entry.key)
 
     def _is_sound(self, key: CheckpointKey) -> bool:
         """Whether the bytes are those that were written; what they say may need a key or a class."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
+from pyfastcdc import FastCDC
 
 from .codecs import Codec, Parts
 from .codecs.json import JSONCodec, TypedJSONCodec
@@ -18,13 +22,24 @@ from .errors import (
     Corrupt,
     Misconfigured,
     MissingKey,
+    NotFound,
     NotSerializable,
     TooLarge,
     Unprotected,
 )
-from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Record
+from .manifest import Manifest, Piece
+from .models import SNAPSHOTS, Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record
 from .settings import CheckpointSettings
 from .types import Types
+
+Fetch = Callable[[Sequence[CheckpointKey]], list[Record]]
+_CUTTER = FastCDC(avg_size=256 * 1024, min_size=64 * 1024, max_size=1024 * 1024)
+"""Where it cuts is part of the format: else nothing would be shared with what older releases wrote."""
+
+
+def piece_key(run_id: str, piece: Piece) -> CheckpointKey:
+    """Return where a piece stands."""
+    return CheckpointKey(run_id, piece.sequence, piece.timeline, Kind.BLOB, piece.digest)
 
 
 class Serializer:
@@ -35,6 +50,7 @@ class Serializer:
 
     Args:
         types: What states without a model may hold beside JSON.
+        fetch: Gets the pieces of large bodies; without it none are made, nor read.
 
     Raises:
         MissingExtra: A library that the settings call for is not installed.
@@ -42,10 +58,14 @@ class Serializer:
     """
 
     def __init__(
-        self, settings: CheckpointSettings | None = None, types: Types | None = None
+        self,
+        settings: CheckpointSettings | None = None,
+        types: Types | None = None,
+        fetch: Fetch | None = None,
     ) -> None:
         self.settings = settings or CheckpointSettings()
         self.types = types or Types()
+        self._fetch = fetch
         self._plain = JSONCodec()
         self._typed = TypedJSONCodec(self.types)
         self._compression = Compression[self.settings.compression.upper()]
@@ -57,9 +77,17 @@ class Serializer:
         self._ring = None if keys is None else KeyRing.parse(keys.get_secret_value())
 
     def encode(
-        self, checkpoint: Checkpoint, *, state_type: TypeAdapter[Any] | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        state_type: TypeAdapter[Any] | None = None,
+        base: Manifest | None = None,
     ) -> Record:
-        """Write *checkpoint* as a record.
+        """Write *checkpoint* as a record, or as one and the pieces that have to be written before it.
+
+        Args:
+            base: Of the checkpoint before it in its run, whose pieces it may share. By default its own, if it
+                is the copy of one that was read.
 
         Raises:
             NotSerializable: Part of it cannot be kept; the path says which.
@@ -80,18 +108,99 @@ class Serializer:
         if len(body) > limit:
             raise TooLarge(
                 f"The checkpoint of run {metadata.run_id} has {len(body)} bytes; at most {limit} "
-                "are allowed (MILEPOST_MAX_RECORD_BYTES). Keep large data in files or objects and "
-                "their names in the state.",
+                "are allowed (MILEPOST_MAX_RECORD_BYTES). Keep large data in blobs, and those in the "
+                "state.",
                 size_bytes=len(body),
                 limit_bytes=limit,
                 run_id=metadata.run_id,
             )
+        if (
+            self._fetch is None
+            or metadata.kind not in SNAPSHOTS
+            or len(body) < self.settings.blob_from_bytes
+        ):
+            return self._record(metadata.key, written, codec, body)
+        manifest, pieces = self._cut(metadata.key, codec, body, base or checkpoint.manifest)
+        record = self._record(metadata.key, written, CodecId.MANIFEST, manifest.dump())
+        return replace(record, pieces=pieces, manifest=manifest)
+
+    def piece(self, key: CheckpointKey, part: bytes) -> Record:
+        """Write *part* of something large as a record of its own.
+
+        Args:
+            key: Its kind is `Kind.BLOB`, its lane the `digest` of the part.
+        """
+        metadata = CheckpointMetadata(**key._asdict(), checkpoint_id=key.lane)
+        return self._record(key, _dump_metadata(metadata), CodecId.PIECE, part)
+
+    def digest(self, part: bytes) -> str:
+        """Return what a part is called by its content; with keys, nobody else can tell that."""
+        key = b"" if self._ring is None else self._ring.naming_key
+        return blake2b(part, digest_size=16, key=key).hexdigest()
+
+    def open_piece(self, record: Record) -> bytes:
+        """Return the part that a record of its own holds; raises as `decode` does."""
+        header, body = self._body(record)
+        if header.codec is not CodecId.PIECE:
+            raise Corrupt(f"The record under {record.key.path} is no piece.", key=record.key)
+        return body
+
+    def _cut(
+        self, key: CheckpointKey, codec: CodecId, body: bytes, base: Manifest | None
+    ) -> tuple[Manifest, tuple[Record, ...]]:
+        """Cut *body* where its content says, and make records of the parts that *base* has not."""
+        there = {piece.digest: piece for piece in base.pieces} if base else {}
+        pieces: list[Piece] = []
+        records: list[Record] = []
+        for part in _CUTTER.cut_buf(body):
+            content = bytes(part.data)
+            digest = self.digest(content)
+            if digest not in there:
+                own = key._replace(kind=Kind.BLOB, lane=digest)
+                record = self.piece(own, content)
+                records.append(record)
+                there[digest] = Piece(
+                    digest,
+                    key.timeline,
+                    key.sequence,
+                    len(content),
+                    len(record.header) + len(record.body),
+                )
+            pieces.append(there[digest])
+        return Manifest(codec, tuple(pieces)), tuple(records)
+
+    def _joined(self, record: Record, manifest: Manifest) -> bytes:
+        """Return the body that was cut."""
+        key = record.key
+        if self._fetch is None:
+            raise Misconfigured("The checkpoint consists of pieces: read it through a manager.")
+        limit = self.settings.max_record_bytes
+        if manifest.plain_bytes > limit:
+            raise TooLarge(
+                f"Its pieces come to {manifest.plain_bytes} bytes; at most {limit} are allowed "
+                "(MILEPOST_MAX_RECORD_BYTES).",
+                size_bytes=manifest.plain_bytes,
+                limit_bytes=limit,
+                run_id=key.run_id,
+            )
+        wanted = list(dict.fromkeys(piece_key(key.run_id, piece) for piece in manifest.pieces))
+        own = {piece.key: piece for piece in record.pieces}
+        try:
+            others = self._fetch([key for key in wanted if key not in own])
+            found = {piece.key: self.open_piece(piece) for piece in [*own.values(), *others]}
+        except NotFound as error:
+            raise Corrupt(f"A piece of it is missing: {error}", key=key) from error
+        return b"".join(found[piece_key(key.run_id, piece)] for piece in manifest.pieces)
+
+    def _record(self, key: CheckpointKey, written: bytes, codec: CodecId, body: bytes) -> Record:
+        """Compress and encrypt *body*, and seal it with its metadata."""
         compression, packed = deflate(
             body, threshold_bytes=self.settings.compress_from_bytes, by=self._compression
         )
         cipher = Cipher.NONE
         if self._ring is not None:
             cipher = Cipher.AES_GCM
+            about = _about(key, written)
             packed = self._ring.seal(packed, _bound(about, codec, compression, len(body)))
         header = seal(
             written,
@@ -101,7 +210,7 @@ class Serializer:
             inflated_bytes=len(body),
             cipher=cipher,
         )
-        return Record(metadata.key, header, packed)
+        return Record(key, header, packed)
 
     def metadata(self, key: CheckpointKey, header: bytes) -> CheckpointMetadata:
         """Read the metadata of the record under *key* without its body.
@@ -122,19 +231,42 @@ class Serializer:
             pydantic.ValidationError: The state is sound but not of *state_type*.
         """
         header, metadata = self._open(record.key, record.header)
-        about = _about(record.key, header.metadata)
+        manifest, codec = None, header.codec
         try:
-            check_body(header, record.body)
-            body = inflate(
-                self._decrypted(header, record.body, about),
-                header.compression,
-                size_bytes=header.inflated_bytes,
-                limit_bytes=self.settings.max_record_bytes,
-            )
-            parts = self._codec(header.codec).decode(body, state_type, about)
+            body = self._plain_body(header, record)
+            if codec is CodecId.MANIFEST:
+                manifest = Manifest.load(body)
+                codec, body = manifest.codec, self._joined(record, manifest)
+            about = _about(record.key, header.metadata)
+            parts = self._codec(codec).decode(body, state_type, about)
         except CheckpointError as error:
             raise _placed(error, record.key) from error
-        return Checkpoint.model_construct(metadata=metadata, **parts._asdict())
+        checkpoint = Checkpoint.model_construct(metadata=metadata, **parts._asdict())
+        if manifest is not None:
+            checkpoint._manifest = manifest
+        return checkpoint
+
+    def manifest(self, record: Record) -> Manifest | None:
+        """Return of which pieces a record's body consists; None: it is whole. Raises as `decode` does."""
+        header, body = self._body(record)
+        return Manifest.load(body) if header.codec is CodecId.MANIFEST else None
+
+    def _body(self, record: Record) -> tuple[Header, bytes]:
+        header, _ = self._open(record.key, record.header)
+        try:
+            return header, self._plain_body(header, record)
+        except CheckpointError as error:
+            raise _placed(error, record.key) from error
+
+    def _plain_body(self, header: Header, record: Record) -> bytes:
+        """Return the body as it was before it was compressed and encrypted, proven."""
+        check_body(header, record.body)
+        return inflate(
+            self._decrypted(header, record.body, _about(record.key, header.metadata)),
+            header.compression,
+            size_bytes=header.inflated_bytes,
+            limit_bytes=self.settings.max_record_bytes,
+        )
 
     def _encode(
         self, parts: Parts, adapter: TypeAdapter[Any] | None, about: bytes

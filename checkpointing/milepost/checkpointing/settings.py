@@ -13,8 +13,15 @@ class CheckpointSettings(Environment):
     """How checkpoints are written and how long their stores are waited for."""
 
     max_record_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
-    """The largest body written or read, inflated. Redis holds a value of up to 512 MiB in one
-    piece and stands still while it moves it; larger data belongs in files."""
+    """The largest state written or read, inflated: all of it is in memory then. For larger data there are
+    blobs, which are streamed."""
+
+    blob_from_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
+    """States of at least this many bytes are cut into pieces by their content, about 256 KiB each, which the
+    checkpoints of a run share: what has not changed since the last one is not written again."""
+
+    blobs: str | None = None
+    """The URL of a checkpoint store for those pieces, where they are not to be with the checkpoints."""
 
     compress_from_bytes: int = Field(default=4096, ge=0)
     """Bodies of at least this many bytes are compressed; below, zstd costs more than it saves."""

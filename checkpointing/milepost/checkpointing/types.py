@@ -17,6 +17,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter
 
+from .blob import Blob
 from .errors import Corrupt, Misconfigured, MissingExtra, NotSerializable
 from .ids import valid_name
 from .plain_json import DEEPEST, dump_json, is_unicode, join, load_json, refusal
@@ -41,8 +42,8 @@ class Types:
     Of a subclass of int, float, str, list or dict that is not known, the type is lost, as in JSON.
 
     Known are datetime, date, time, timedelta, UUID, Decimal, bytes, Path, tuple, set, frozenset, dicts with
-    keys of any of these, NumPy arrays and scalars of numbers and text, pandas data frames, and what was
-    registered. Nothing else is ever written or made by reading.
+    keys of any of these, NumPy arrays and scalars of numbers and text, pandas data frames, blobs, and
+    what was registered. Nothing else is ever written or made by reading.
     """
 
     def __init__(self) -> None:
@@ -300,6 +301,7 @@ _BUILT_IN: tuple[tuple[str, _Entry], ...] = (
         ),
     ),
     (_name(UUID), _Entry("uuid", str, UUID)),
+    (_name(Blob), _Entry("blob", lambda blob: blob.model_dump(mode="json"), Blob.model_validate)),
     (_name(Decimal), _Entry("decimal", str, Decimal)),
     (_name(bytes), _Entry("bytes", lambda value: b64encode(value).decode(), _bytes)),
     (_name(Path), _PATH),

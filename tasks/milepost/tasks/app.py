@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -195,6 +196,7 @@ class Milepost:
 
     def call_inline(self, pipeline: Pipeline, state: Any) -> Any:
         """Run a pipeline in this process, without stores; see `Pipeline.call`."""
+        blobs = CheckpointManager("memory://")
         for stage in pipeline.stages.values():
             if stage.input is not None:
                 state = validated(state, stage.input, stage.name)
@@ -209,6 +211,8 @@ class Milepost:
                 log=logging.LoggerAdapter(logger, {"run_id": "inline", "stage": stage.name}),
                 _stopping=lambda: False,
                 _cancelled=lambda: False,
+                _write_blob=partial(blobs.write_blob, "inline"),
+                _open_blob=blobs.open_blob,
             )
             try:
                 state = stage.call(state, context)

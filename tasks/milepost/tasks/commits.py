@@ -38,9 +38,14 @@ class Committer:
         self._patiently = patiently
         self._reach = reach
 
-    def commit(self, place: Place, claim: Claim, bid: Bid, result: Checkpoint) -> str:
+    def commit(
+        self, place: Place, claim: Claim, bid: Bid, before: Checkpoint, result: Checkpoint
+    ) -> str:
         stage, metadata = place.stage, result.metadata
-        record = self._serializer.encode(result, state_type=stage.output)
+        record = self._serializer.encode(result, state_type=stage.output, base=before.manifest)
+        if record.pieces:
+            self._patiently(self.guard, bid)
+            self._patiently(self._runtime.checkpoints.put_pieces, record)
         if self._runtime.log_in_runs:
             return self.advance(place, claim, metadata, record, metadata.cost)
         while True:
@@ -60,7 +65,10 @@ class Committer:
                 claim = replace(claim, head=replace(claim.head, timeline=timeline))
                 metadata = metadata.model_copy(update={"timeline": timeline})
                 result = result.model_copy(update={"metadata": metadata})
-                record = self._serializer.encode(result, state_type=stage.output)
+                record = self._serializer.encode(
+                    result, state_type=stage.output, base=before.manifest
+                )
+                self._patiently(self._runtime.checkpoints.put_pieces, record)
         self._reach("saved", claim.head.step)
         return self.advance(place, claim, metadata, record, metadata.cost)
 
@@ -98,7 +106,7 @@ class Committer:
             record=record if self._runtime.log_in_runs else None,
             push=push,
             spent=write_amounts(spent),
-            size_bytes=len(record.header) + len(record.body) if record else 0,
+            size_bytes=record.size_bytes if record else 0,
             changes=place.changes,
         )
         outcome = self._patiently(self._runs.advance, claim, commit)

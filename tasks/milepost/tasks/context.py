@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar
+
+from milepost.checkpointing import Blob, BlobWriter, Misconfigured
 
 from .duration import Duration
 from .errors import ClaimLost, HandBack
@@ -14,6 +16,10 @@ from .progress import Progress
 
 T = TypeVar("T")
 Once = Callable[[str, Callable[[], Any]], Any]
+
+
+def _no_blobs(_: Any) -> NoReturn:
+    raise Misconfigured("There is no store for blobs here.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ class Context:
     _progress: Progress = field(default_factory=Progress)
     _once: Once = lambda name, work: work()
     _cost: Callable[[Mapping[str, float]], None] = lambda amounts: None
+    _write_blob: Callable[[str], BlobWriter] = _no_blobs
+    _open_blob: Callable[[Blob], BinaryIO] = _no_blobs
     _afford: Callable[[Mapping[str, float]], None] = lambda planned: None
 
     @property
@@ -167,6 +175,29 @@ class Context:
         always affordable; ``tokens_in`` and ``tokens_out`` count as ``tokens``, too.
         """
         self._afford(planned)
+
+    def blob(self, name: str) -> BlobWriter:
+        """Write data too large for a state, as a stream::
+
+            with ctx.blob("features") as out:
+                out.write(rows)
+            state.features = out.blob
+
+        Keep `blob` in the state (a `Blob`); it lives as long as the run. About 4 MiB of it are in memory.
+
+        Raises:
+            InvalidName: *name* breaks the rule for names.
+        """
+        return self._write_blob(name)
+
+    def open(self, blob: Blob) -> BinaryIO:
+        """Return a stream of a blob's bytes, of this run or another.
+
+        Raises, when it is read:
+            NotFound: Its run was removed.
+            Corrupt: It is damaged.
+        """
+        return self._open_blob(blob)
 
     def hand_back(self) -> NoReturn:
         """Give the stage to another worker, which begins it anew or where `save` left it; no failure."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from billiard.common import terminate_handler_fired
 
 from milepost.checkpointing import (
+    BlobWriter,
     Checkpoint,
     CheckpointMetadata,
     Refused,
@@ -189,7 +190,7 @@ class Engine:
                 tool_calls=context.tool_calls,
                 context=context.context,
             )
-            outcome = self._committer.commit(place, claim, bid, result)
+            outcome = self._committer.commit(place, claim, bid, checkpoint, result)
             if outcome not in (Advance.FENCED, Advance.OCCUPIED):
                 scratch.tidy()
             return outcome
@@ -325,7 +326,13 @@ class Engine:
             _once=scratch.once,
             _cost=meter.cost,
             _afford=meter.afford,
+            _write_blob=partial(self._write_blob, bid, head.run_id),
+            _open_blob=self._runtime.checkpoints.open_blob,
         )
+
+    def _write_blob(self, bid: Bid, run_id: str, name: str) -> BlobWriter:
+        guard = partial(self._committer.guard, bid)
+        return self._runtime.checkpoints.write_blob(run_id, name, guard)
 
     def _reach(self, point: Point, step: Step) -> None:
         self._runtime.faultpoints.reach(point, step.run_id, step.stage)

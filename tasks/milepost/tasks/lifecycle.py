@@ -82,6 +82,12 @@ class Lifecycle:
             patience_ms=int(self._runtime.settings.patience_seconds * 1000),
         )
         stands = None
+        if (
+            self._runtime.log_in_runs
+            and record.pieces
+            and (stands := self._runs.get(run_id)) is None
+        ):
+            self._runtime.checkpoints.put_pieces(record)
         if not self._runtime.log_in_runs and (stands := self._runs.get(run_id)) is None:
             record = self._put_input(record, first.input)
             metadata = self._serializer.metadata(record.key, record.header)
@@ -186,7 +192,9 @@ class Lifecycle:
         deletable = head is None or head.status.ended or head.status is RunStatus.PAUSED
         if deletable and (head is None or not self._runtime.log_in_runs):
             # First, so that a new run of this id, which may come when the head is gone, keeps its log.
-            self._log.delete_run(run_id)
+            self._runtime.checkpoints.delete_run(run_id)
+        elif deletable:
+            self._runtime.checkpoints.delete_blobs(run_id)
         status = self._runs.delete(run_id)
         if status is not None:
             raise Conflict(
@@ -284,7 +292,7 @@ class Lifecycle:
         mine = self._serializer.decode(record, state_type=adapter)
         while True:
             try:
-                self._log.put(record)
+                self._runtime.checkpoints.put(record)
             except AlreadyExists:
                 last = self._log.latest(record.key.run_id)
                 if last is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from ..closing import Closing
+from ..errors import AlreadyExists
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
 
@@ -57,6 +59,19 @@ class CheckpointStore(Closing, ABC):
             NotFound: There is none, or the run has expired.
         """
 
+    def put_all(self, records: Sequence[Record]) -> None:
+        """Write records that are named by their content: what stands there already is the same.
+
+        Raises as `put` does; which of them were written then is not known.
+        """
+        for record in records:
+            with suppress(AlreadyExists):
+                self.put(record)
+
+    def get_all(self, keys: Sequence[CheckpointKey]) -> list[Record]:
+        """Return the records under *keys*, in their order; raises as `get` does."""
+        return [self.get(key) for key in keys]
+
     @abstractmethod
     def latest(self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE) -> Record | None:
         """Return the last record of a series: highest timeline, then highest sequence."""
@@ -81,12 +96,17 @@ class CheckpointStore(Closing, ABC):
         """List a series, last record first, without reading bodies."""
 
     def entries(
-        self, run_id: str, kind: Kind = Kind.COMMIT, lane: str = MAIN_LANE
+        self,
+        run_id: str,
+        kind: Kind = Kind.COMMIT,
+        lane: str = MAIN_LANE,
+        *,
+        page_size: int = 100,
     ) -> Iterator[Entry]:
         """List all of a series, last record first, a page at a time."""
         cursor: str | None = None
         while True:
-            page = self.history(run_id, kind, lane, cursor=cursor)
+            page = self.history(run_id, kind, lane, cursor=cursor, limit=page_size)
             yield from page.items
             if (cursor := page.cursor) is None:
                 return

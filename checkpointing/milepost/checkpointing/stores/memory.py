@@ -33,6 +33,7 @@ class MemoryCheckpointStore(CheckpointStore):
 
     def put(self, record: Record) -> None:
         key = record.key
+        record = Record(key, record.header, record.body)
         with self._lock:
             self._drop_if_expired(key.run_id)
             stands = self._runs.setdefault(key.run_id, {}).setdefault(key.path, record)

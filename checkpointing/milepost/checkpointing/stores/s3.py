@@ -101,6 +101,23 @@ class S3CheckpointStore(CheckpointStore):
                     return
                 raise AlreadyExists(f"{key.path} of run {key.run_id} is taken.", key=key)
 
+    def put_all(self, records: Sequence[Record]) -> None:
+        for run_id in {record.key.run_id for record in records}:
+            if self._is_gone(run_id):
+                self._clear(run_id)
+
+        def put(record: Record) -> None:
+            self._create(self._name(record.key), record.header + record.body, record.key.run_id)
+
+        for _ in self._threads.map(put, records):
+            pass
+
+    def get_all(self, keys: Sequence[CheckpointKey]) -> list[Record]:
+        for run_id in {key.run_id for key in keys}:
+            if self._is_gone(run_id):
+                raise NotFound(f"Run {run_id} has expired.", run_id=run_id)
+        return [*self._threads.map(self._record, keys)]
+
     def get(self, key: CheckpointKey) -> Record:
         if self._is_gone(key.run_id):
             raise NotFound(f"Run {key.run_id} has expired.", key=key)

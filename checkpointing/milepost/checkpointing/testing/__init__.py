@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import pytest
 
-_ASPECTS = ("damage", "deletion", "expiry", "latest", "listing", "racing", "writing")
+_ASPECTS = ("batches", "damage", "deletion", "expiry", "latest", "listing", "racing", "writing")
 pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _ASPECTS))
 
+from .batches import BatchesContract  # noqa: E402
 from .damage import DamageContract  # noqa: E402
 from .deletion import DeletionContract  # noqa: E402
 from .expiry import ExpiryContract  # noqa: E402
@@ -26,6 +27,7 @@ from .records import make_record  # noqa: E402
 from .writing import WritingContract  # noqa: E402
 
 __all__ = [
+    "BatchesContract",
     "CheckpointStoreContract",
     "DamageContract",
     "DeletionContract",
@@ -43,6 +45,7 @@ class CheckpointStoreContract(
     RacingContract,
     DamageContract,
     LatestContract,
+    BatchesContract,
     ListingContract,
     ExpiryContract,
     DeletionContract,

@@ -1,0 +1,295 @@
+"""Large states in pieces that the checkpoints of a run share."""
+
+from __future__ import annotations
+
+import random
+from base64 import b64encode
+from collections import Counter
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, TypeAdapter
+
+from milepost.checkpointing import (
+    Checkpoint,
+    CheckpointConfig,
+    CheckpointKey,
+    CheckpointManager,
+    CheckpointMetadata,
+    CheckpointSettings,
+    CheckpointStore,
+    Corrupt,
+    Kind,
+    MissingKey,
+    Record,
+    Serializer,
+    Status,
+    TooLarge,
+)
+from milepost.checkpointing.manifest import Manifest
+from milepost.checkpointing.stores.memory import MemoryCheckpointStore
+
+SMALL = CheckpointSettings(blob_from_bytes=64 * 1024, compression="none")
+KEYS = "old:" + b64encode(b"k" * 32).decode()
+MIB = 1024 * 1024
+
+
+class Watched(MemoryCheckpointStore):
+    """Counts what is written and read, by kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts: Counter[str] = Counter()
+        self.gets: Counter[str] = Counter()
+
+    def put(self, record: Record) -> None:
+        super().put(record)
+        self.puts[record.key.kind] += 1
+
+    def get(self, key: CheckpointKey) -> Record:
+        self.gets[key.kind] += 1
+        return super().get(key)
+
+    def blobs(self, run_id: str = "run") -> dict[str, Record]:
+        with self._lock:
+            return {p: r for p, r in self._runs.get(run_id, {}).items() if p.startswith("blob/")}
+
+
+def text(seed: int, size: int = MIB) -> str:
+    return random.Random(seed).randbytes(size // 2).hex()
+
+
+def manager(store: CheckpointStore, **config: Any) -> CheckpointManager:
+    return CheckpointManager(store, SMALL, config=CheckpointConfig(**config))
+
+
+def test_a_large_state_is_read_as_it_was_written() -> None:
+    store = Watched()
+    state = {"rows": text(1), "more": [text(2, 200_000)], "n": 7}
+    manager(store).create("run", state, messages=[{"text": text(3, 300_000)}], step_name="load")
+    found = manager(store).restore("run")
+    assert found is not None
+    assert (found.state, found.metadata.stage) == (state, "load")
+    assert found.messages == [{"text": text(3, 300_000)}]
+    assert store.puts["blob"] > 4
+    assert store.latest("run", Kind.MANUAL).body.__len__() < 5000  # type: ignore[union-attr]
+
+
+def test_a_small_state_is_one_record() -> None:
+    store = Watched()
+    manager(store).create("run", {"rows": "x" * 60_000})
+    assert store.puts == {"manual": 1}
+
+
+def test_only_what_has_changed_is_written() -> None:
+    store = Watched()
+    ours = manager(store)
+    fields = {f"field{n}": text(n, 100_000) for n in range(100)}
+    ours.create("run", fields)
+    first = sum(len(r.body) for r in store.blobs().values())
+    for step in range(10):
+        fields[f"field{step * 7}"] = text(1000 + step, 100_000)
+        ours.create("run", fields)
+        assert ours.restore("run").state == fields  # type: ignore[union-attr]
+    whole = sum(len(r.body) for r in store.blobs().values())
+    # A changed field of 100 kB touches two or three pieces of 256 KiB on average.
+    assert whole < 1.9 * first
+    assert ours.usage("run").bytes == sum(
+        len(r.header) + len(r.body) for r in store._runs["run"].values()
+    )
+
+
+def test_what_is_inserted_moves_nothing_else() -> None:
+    store = Watched()
+    ours = manager(store)
+    rows = [text(n, 1000) for n in range(4000)]
+    ours.create("run", rows)
+    before = store.puts["blob"]
+    ours.create("run", ["inserted", *rows])
+    assert store.puts["blob"] - before <= 2
+
+
+def test_another_process_shares_as_well() -> None:
+    store = Watched()
+    state = {"rows": text(1)}
+    manager(store).create("run", state)
+    before = store.puts["blob"]
+    manager(store).create("run", state)
+    assert store.puts["blob"] == before
+
+
+def test_pieces_go_when_nothing_needs_them() -> None:
+    store = Watched()
+    ours = manager(store, max_checkpoints_per_run=3)
+    base = text(0, 4 * MIB)
+    for step in range(12):
+        ours.create("run", {"kept": base, "new": text(1 + step // 2, 500_000)})
+        needed = [ours.restore_from(m.checkpoint_id) for m in ours.list_checkpoints("run")]
+        assert len(needed) <= 3
+        paths = {
+            CheckpointKey("run", p.sequence, p.timeline, Kind.BLOB, p.digest).path
+            for checkpoint in needed
+            if checkpoint.manifest
+            for p in checkpoint.manifest.pieces
+        }
+        assert set(store.blobs()) == paths
+    assert store.gets["manual"] < 12 * 12
+    ours.delete_run("run")
+    assert store.blobs() == {}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_order_of_removal_leaves_whole_checkpoints(seed: int) -> None:
+    """Checkpoints are removed at random; the others stay readable, and nothing is left of the last."""
+    dice = random.Random(seed)
+    store = Watched()
+    ours = manager(store)
+    parts = [text(n, 150_000) for n in range(6)]
+    alive: dict[str, list[str]] = {}
+    for step in range(14):
+        for _ in range(dice.randrange(3)):
+            parts[dice.randrange(6)] = text(dice.randrange(40), 150_000)
+        made = ours.create("run", parts)
+        assert made is not None
+        alive[made.checkpoint_id] = [*parts]
+        while len(alive) > 1 and dice.random() < 0.5:
+            gone = dice.choice([*alive])
+            del alive[gone]
+            assert ours.delete(gone)
+        if dice.random() < 0.2:
+            ours = manager(store)
+        for checkpoint_id, state in alive.items():
+            assert ours.restore_from(checkpoint_id).state == state, f"seed {seed}, step {step}"
+    for checkpoint_id in alive:
+        ours.delete(checkpoint_id)
+    assert store.blobs() == {}, f"seed {seed}"
+
+
+def test_two_managers_take_turns() -> None:
+    """One that remembers an old last checkpoint takes the pieces of the one that stands."""
+    store = Watched()
+    ours, theirs = (manager(store, max_checkpoints_per_run=1) for _ in range(2))
+    for step in range(6):
+        state = {"step": step, "rows": text(step // 2)}
+        (ours if step % 2 else theirs).create("run", state)
+        assert manager(store).restore("run").state == state  # type: ignore[union-attr]
+
+
+def test_nothing_is_shared_with_a_checkpoint_that_somebody_removed() -> None:
+    store = Watched()
+    ours, theirs = manager(store), manager(store)
+    last = ours.create("run", {"rows": text(1)})
+    assert last is not None
+    assert theirs.delete(last.checkpoint_id)
+    ours.create("run", {"rows": text(1), "more": 1})
+    assert manager(store).restore("run").state == {"rows": text(1), "more": 1}  # type: ignore[union-attr]
+
+
+def test_completion_keeps_the_final_pieces_only() -> None:
+    store = Watched()
+    ours = manager(store, on_success="final")
+    for step in range(4):
+        ours.create("run", {"rows": text(step)})
+    final = ours.mark_completed("run")
+    assert final.metadata.status is Status.COMPLETED
+    assert ours.restore("run").state == {"rows": text(3)}  # type: ignore[union-attr]
+    assert ours.usage("run").bytes < 1.2 * MIB
+
+
+class Rows(BaseModel):
+    rows: list[str]
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack", "pickle"])
+@pytest.mark.parametrize("keys", [None, KEYS])
+def test_every_codec_and_cipher(codec: Any, keys: str | None) -> None:
+    settings = CheckpointSettings(
+        blob_from_bytes=64 * 1024, codec=codec, signing_key="s" * 16, encryption_keys=keys
+    )
+    store = Watched()
+    state = Rows(rows=[text(n, 10_000) for n in range(50)])
+    ours = CheckpointManager(store, settings)
+    for _ in range(2):
+        ours.create("run", state)
+    assert CheckpointManager(store, settings).restore("run", state_type=Rows).state == state  # type: ignore[union-attr]
+    blobs = store.blobs()
+    assert len(blobs) == store.puts["blob"] > 1
+    if keys:
+        plain = Serializer(SMALL)
+        assert all(plain.digest(text(0).encode()) not in path for path in blobs)
+        with pytest.raises(MissingKey):
+            CheckpointManager(store, SMALL).restore("run")
+
+
+def written() -> Watched:
+    store = Watched()
+    manager(store).create("run", {"rows": text(1)})
+    return store
+
+
+def test_a_missing_piece_is_damage() -> None:
+    store = written()
+    store.delete(CheckpointKey.from_path("run", next(iter(store.blobs()))))
+    with pytest.raises(Corrupt, match="A piece of it is missing"):
+        manager(store).restore("run")
+    assert manager(store).recover("run", fresh=True).checkpoint is None
+
+
+def test_a_changed_or_swapped_piece_is_damage() -> None:
+    for spoil in ("flip", "swap", "empty", "whole"):
+        store = written()
+        paths = [*store.blobs()]
+        record, other = (store._runs["run"][path] for path in paths[:2])
+        body = {
+            "flip": bytes([record.body[0] ^ 1]) + record.body[1:],
+            "swap": other.body,
+            "empty": b"",
+            "whole": b"null\n[]\n[]\n{}",
+        }[spoil]
+        store._runs["run"][paths[0]] = Record(record.key, record.header, body)
+        with pytest.raises(Corrupt):
+            manager(store).restore("run")
+        renamed = Record(record.key, other.header, other.body)
+        store._runs["run"][paths[0]] = renamed
+        with pytest.raises(Corrupt):
+            manager(store).restore("run")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"[]", b"[99]", b"[1,[1,2]]", b"[1,3]", b'["a"]', b"null", b"[1,[2,3,4,5,6,7]]"],
+)
+def test_what_is_no_list_of_pieces_is_damage(body: bytes) -> None:
+    with pytest.raises(Corrupt, match="list of a checkpoint's pieces"):
+        Manifest.load(body)
+
+
+def test_the_limit_holds_for_the_whole() -> None:
+    store = written()
+    tight = CheckpointSettings(max_record_bytes=500_000)
+    with pytest.raises(TooLarge, match="Its pieces come to"):
+        CheckpointManager(store, tight).restore("run")
+    with pytest.raises(TooLarge, match="Keep large data in blobs"):
+        CheckpointManager(store, tight).create("other", {"rows": text(1)})
+    assert store.blobs("other") == {}
+
+
+def test_a_serializer_without_a_store_makes_no_pieces() -> None:
+    alone = Serializer(SMALL)
+    metadata = CheckpointMetadata(run_id="run", sequence=0)
+    record = alone.encode(Checkpoint(metadata=metadata, state={"rows": text(1)}))
+    assert record.pieces == ()
+    adapter: TypeAdapter[Any] = TypeAdapter(dict)
+    assert alone.decode(record, state_type=adapter).state == {"rows": text(1)}
+
+
+def test_pieces_can_have_a_store_of_their_own(tmp_path: Any) -> None:
+    settings = SMALL.model_copy(update={"blobs": f"file://{tmp_path}"})
+    store = Watched()
+    with CheckpointManager(store, settings) as ours:
+        ours.create("run", {"rows": text(1)})
+        assert store.puts == {"manual": 1}
+        assert ours.blobs.runs().items == ("run",)
+        assert ours.restore("run").state == {"rows": text(1)}  # type: ignore[union-attr]
+        assert ours.delete_run("run") > 1
+        assert ours.blobs.runs().items == ()
