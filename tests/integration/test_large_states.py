@@ -174,3 +174,26 @@ def test_damage_to_a_piece_is_said_and_loses_nothing(lab: Lab) -> None:
     lab.app.checkpoints.blobs.put(record)
     run.retry()
     assert lab.finish(run).state.done == 5
+
+
+def test_a_checkpoint_in_mid_stage_can_be_restored(lab: Lab) -> None:
+    ids: list[str] = []
+    line = lab.app.pipeline("mid")
+
+    @line.stage
+    def work(state: Features, ctx: Context) -> Features:
+        for done in (1, 2):
+            half = state.model_copy(update={"done": done, "fields": {"a": text(done)}})
+            ids.append(ctx.checkpoint(half, tags=["half"]))
+        return state.model_copy(update={"done": 9})
+
+    run = lab.app.start("mid", Features())
+    lab.app.runtime.engine.execute("mid", run.head.step)
+    assert run.state.done == 9
+    restored = lab.app.checkpoints.restore_from(ids[0], state_type=Features)
+    assert (restored.state.done, restored.metadata.stage) == (1, "work")
+    assert restored.metadata.tags == ("half",)
+    listed = {metadata.checkpoint_id for metadata in run.checkpoints()}
+    assert {*ids} < listed
+    assert lab.app.checkpoints.restore(run.id).state["done"] == 9  # type: ignore[union-attr]
+    assert line.call(Features()).done == 9

@@ -45,6 +45,8 @@ class Kind(StrEnum):
     """What a stage does once: the lane is the name of the effect."""
     BLOB = "blob"
     """A part of what is too large for one record; the lane is the digest of its content."""
+    MARKER = "marker"
+    """That a run was paused or set aside, or was resumed, since the commit it has for parent."""
     THREAD = "thread"
     """A checkpoint of another system's, behind an adapter."""
 
@@ -57,6 +59,7 @@ class Status(StrEnum):
     """What the run was doing when the checkpoint was written."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -138,6 +141,8 @@ class CheckpointMetadata(BaseModel):
     """By the clock of the process that wrote it: for people; nothing is decided by it."""
     expires_at: AwareDatetime | None = None
     error: Annotated[str, AfterValidator(_writable)] | None = None
+    facts: dict[str, str] | None = None
+    """What nothing else tells of a run whose run store is lost."""
 
     @property
     def key(self) -> CheckpointKey:

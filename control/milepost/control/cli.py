@@ -1,7 +1,7 @@
 """The ``milepost`` command.
 
-Exit codes: 0 done · 1 the run failed or was cancelled · 2 wrong usage or settings · 3 no such run ·
-4 the run's status does not allow it · 5 a store or broker does not answer · 6 not in time.
+Exit codes: 0 done · 1 the run failed, was cancelled or needs a decision · 2 wrong usage or settings ·
+3 no such run · 4 the run's status does not allow it · 5 a store or broker does not answer · 6 not in time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from milepost.checkpointing import MilepostError, Refused, Unavailable
-from milepost.tasks import Conflict, RunCancelled, RunFailed, UnknownRun
+from milepost.tasks import Conflict, RunCancelled, RunFailed, RunPaused, UnknownRun
 
 _COMMANDS = {
     "worker": "worker_command",
@@ -24,12 +24,13 @@ _COMMANDS = {
     "retry": "run_commands",
     "cancel": "run_commands",
     "checkpoints": "run_commands",
+    "recover": "recover_command",
     "server": "server_commands",
     "demo": "demo_command",
     "completion": "server_commands",
 }
 _EXIT = (
-    ((RunFailed, RunCancelled), 1),
+    ((RunFailed, RunCancelled, RunPaused), 1),
     ((UnknownRun,), 3),
     ((Conflict,), 4),
     ((Unavailable, Refused), 5),

@@ -10,7 +10,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import celeryd_init
 
-from milepost.checkpointing import CheckpointManager, Misconfigured, Types, open_store
+from milepost.checkpointing import Checkpoint, CheckpointManager, Misconfigured, Types, open_store
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.checkpointing.redis_connection import redacted
 
@@ -213,6 +213,7 @@ class Milepost:
                 _cancelled=lambda: False,
                 _write_blob=partial(blobs.write_blob, "inline"),
                 _open_blob=blobs.open_blob,
+                _checkpoint=lambda state, tags: _id(blobs.create("inline", state, tags=tags)),
             )
             try:
                 state = stage.call(state, context)
@@ -243,6 +244,11 @@ class Milepost:
             if self._server is not None:
                 self._server.ensure()
             service("worker")(self, instance)
+
+
+def _id(checkpoint: Checkpoint | None) -> str:
+    assert checkpoint is not None
+    return checkpoint.checkpoint_id
 
 
 def _celery(url: str) -> Celery:

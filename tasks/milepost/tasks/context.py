@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
@@ -20,6 +20,10 @@ Once = Callable[[str, Callable[[], Any]], Any]
 
 def _no_blobs(_: Any) -> NoReturn:
     raise Misconfigured("There is no store for blobs here.")
+
+
+def _no_checkpoints(state: Any, tags: Sequence[str]) -> NoReturn:
+    raise Misconfigured("There is no store for checkpoints here.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Context:
     _cost: Callable[[Mapping[str, float]], None] = lambda amounts: None
     _write_blob: Callable[[str], BlobWriter] = _no_blobs
     _open_blob: Callable[[Blob], BinaryIO] = _no_blobs
+    _checkpoint: Callable[[Any, Sequence[str]], str] = _no_checkpoints
     _afford: Callable[[Mapping[str, float]], None] = lambda planned: None
 
     @property
@@ -175,6 +180,18 @@ class Context:
         always affordable; ``tokens_in`` and ``tokens_out`` count as ``tokens``, too.
         """
         self._afford(planned)
+
+    def checkpoint(self, state: Any, *, tags: Sequence[str] = ()) -> str:
+        """Write a checkpoint in mid-stage, to look at or to restore, and return its id.
+
+        It stands beside the run's commits: `Run.checkpoints` lists it, `Milepost.checkpoints` restores it
+        (``restore_from``), and the run does not go on from it by itself; for that there is `save`.
+
+        Raises:
+            ClaimLost: The run was given to another worker.
+            NotSerializable, TooLarge, Unavailable: As in `CheckpointManager.create`.
+        """
+        return self._checkpoint(state, tags)
 
     def blob(self, name: str) -> BlobWriter:
         """Write data too large for a state, as a stream::

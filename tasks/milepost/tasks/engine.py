@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -182,6 +182,7 @@ class Engine:
                     pipeline_version=place.pipeline.version,
                     tags=head.tags,
                     cost=meter.amounts,
+                    facts=self._runtime.facts(head.digest, head.budget),
                     worker=self._runtime.owner.worker,
                     started_at=started,
                 ),
@@ -328,7 +329,23 @@ class Engine:
             _afford=meter.afford,
             _write_blob=partial(self._write_blob, bid, head.run_id),
             _open_blob=self._runtime.checkpoints.open_blob,
+            _checkpoint=partial(self._write_checkpoint, bid, head, stage),
         )
+
+    def _write_checkpoint(
+        self, bid: Bid, head: Head, stage: str, state: Any, tags: Sequence[str]
+    ) -> str:
+        self._committer.guard(bid)
+        written = self._runtime.checkpoints.create(
+            head.run_id,
+            state,
+            step_name=stage,
+            tags=tags,
+            parent_id=head.checkpoint_id,
+            force=True,
+        )
+        assert written is not None
+        return written.checkpoint_id
 
     def _write_blob(self, bid: Bid, run_id: str, name: str) -> BlobWriter:
         guard = partial(self._committer.guard, bid)

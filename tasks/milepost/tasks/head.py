@@ -123,6 +123,11 @@ class Head:
     written_bytes: int = 0
     """Of the commits, as they are stored."""
 
+    log_elsewhere: int = 0
+    """Whether the log survives the loss of the run store, and is told what the run store alone knows."""
+    marked: str = ""
+    """The status of which it was told."""
+
     published_at: int = 0
     """When the message of the stage due was pushed; 0: not known to be on the queue."""
     patience_ms: int = 0

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +17,7 @@ from milepost.checkpointing import (
     Checkpoint,
     CheckpointMetadata,
     Corrupt,
+    Kind,
     NotFound,
     Record,
     Status,
@@ -62,7 +64,8 @@ class Lifecycle:
         """
         first = pipeline.first
         routed = self._runtime.routing.next(pipeline.name, first)
-        record = self._input(pipeline, run_id, state, tags)
+        facts = self._runtime.facts(digest, budget)
+        record = self._input(pipeline, run_id, state, tags, facts)
         head = Head(
             run_id=run_id,
             pipeline=pipeline.name,
@@ -72,6 +75,7 @@ class Lifecycle:
             fingerprint=pipeline.fingerprint,
             plan=json.dumps([*pipeline.stages]),
             budget=budget,
+            log_elsewhere=int(not self._runtime.log_in_runs),
             tags=tuple(tags),
             checkpoint_id=self._serializer.metadata(record.key, record.header).checkpoint_id,
             at=record.key.path,
@@ -111,7 +115,7 @@ class Lifecycle:
         if stands is None:
             if push is None and not delay_seconds:
                 self._runtime.dispatch.publish(head)
-        elif (stands.pipeline, stands.digest) != (pipeline.name, digest):
+        elif stands.pipeline != pipeline.name or stands.digest not in (digest, ""):
             raise InputMismatch(
                 f"Run {run_id} exists already, of pipeline {stands.pipeline} with another input. "
                 "Take another run id, or none.",
@@ -171,6 +175,7 @@ class Lifecycle:
             pipeline=head.pipeline,
             pipeline_version=head.version,
             tags=head.tags,
+            facts=self._runtime.facts(head.digest, head.budget),
         )
         record = self._serializer.encode(last.model_copy(update={"metadata": metadata}))
         if not self._runtime.log_in_runs:
@@ -184,6 +189,35 @@ class Lifecycle:
             record=record if self._runtime.log_in_runs else None,
         )
 
+    def mark(self, head: Head, status: Status | None = None) -> None:
+        """Tell a log that is elsewhere that a run has failed or is paused; or *status*."""
+        metadata = CheckpointMetadata(
+            run_id=head.run_id,
+            sequence=0,
+            timeline=head.timeline,
+            kind=Kind.MARKER,
+            parent=head.checkpoint_id,
+            status=status or Status(head.status),
+            stage=head.stage or None,
+            pipeline=head.pipeline,
+            pipeline_version=head.version,
+            error=head.error or None,
+        )
+        while True:
+            last = self._log.latest(head.run_id, Kind.MARKER)
+            if last is not None:
+                timeline = max(head.timeline, last.key.timeline)
+                number = last.key.sequence + 1 if timeline == last.key.timeline else 0
+                metadata = metadata.model_copy(update={"timeline": timeline, "sequence": number})
+            try:
+                self._log.put(self._serializer.encode(Checkpoint(metadata=metadata)))
+            except AlreadyExists:
+                continue
+            break
+        if status is None and not self._runs.mark(head):
+            # It was resumed meanwhile, by somebody who saw nothing to take back.
+            self.mark(head, Status.RUNNING)
+
     def delete(self, run_id: str) -> None:
         """Forget a run that has ended or is paused, with its checkpoints."""
         head = self._runs.get(valid_name(run_id))
@@ -191,7 +225,9 @@ class Lifecycle:
             raise self._unknown(run_id)
         deletable = head is None or head.status.ended or head.status is RunStatus.PAUSED
         if deletable and (head is None or not self._runtime.log_in_runs):
-            # First, so that a new run of this id, which may come when the head is gone, keeps its log.
+            # First, so that a new run of this id, which may come when the head is gone, keeps its log; and
+            # gone as a whole, so that dying in here leaves nothing that looks like an unfinished run.
+            self._log.expire_run(run_id, datetime.now(UTC))
             self._runtime.checkpoints.delete_run(run_id)
         elif deletable:
             self._runtime.checkpoints.delete_blobs(run_id)
@@ -257,6 +293,8 @@ class Lifecycle:
     def _move(self, run_id: str, allowed: tuple[RunStatus, ...], done: str) -> None:
         head = self.head(run_id)
         idle = head.status is RunStatus.RUNNING and not head.pause
+        if head.log_elsewhere and head.marked and head.status in allowed:
+            self.mark(head, Status.RUNNING)
         if head.status not in allowed or idle or not self._runs.resume(head):
             status = self.head(run_id).status
             raise Conflict(
@@ -268,7 +306,14 @@ class Lifecycle:
         if head.status is RunStatus.QUEUED:
             self._runtime.dispatch.publish(head)
 
-    def _input(self, pipeline: Pipeline, run_id: str, state: Any, tags: Sequence[str]) -> Record:
+    def _input(
+        self,
+        pipeline: Pipeline,
+        run_id: str,
+        state: Any,
+        tags: Sequence[str],
+        facts: dict[str, str] | None,
+    ) -> Record:
         first = pipeline.first
         metadata = CheckpointMetadata(
             run_id=run_id,
@@ -277,6 +322,7 @@ class Lifecycle:
             pipeline=pipeline.name,
             pipeline_version=pipeline.version,
             tags=tuple(tags),
+            facts=facts,
         )
         return self._serializer.encode(
             Checkpoint(metadata=metadata, state=state), state_type=first.input

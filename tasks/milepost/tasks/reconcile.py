@@ -49,6 +49,9 @@ class Reconciler:
         if head.status is RunStatus.CANCELLING:
             self._runtime.lifecycle.settle(head)
             return False
+        if head.status in (RunStatus.FAILED, RunStatus.PAUSED):
+            self._runtime.lifecycle.mark(head)
+            return False
         if not head.published_at:
             return self._runtime.dispatch.publish(head)
         patience = min(self._cap_ms, head.patience_ms * 2)

@@ -224,6 +224,17 @@ class RunStore(ABC):
         """
 
     @abstractmethod
+    def mark(self, head: Head) -> bool:
+        """Note that the log, which is elsewhere, knows that the run has failed or is paused.
+
+        Until then looks return it. False: it is no longer as *head* says.
+        """
+
+    @abstractmethod
+    def reinstate(self, head: Head) -> bool:
+        """Make a head that was rebuilt from the log, in its status; False: there is another already."""
+
+    @abstractmethod
     def pause(self, run_id: str) -> RunStatus | None:
         """Stop the run before its next stage; returns its status then, None: unknown run."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -53,8 +54,7 @@ class BookedCommands(RunStore):
             self._claims(book).unclaim(now)
             book.change(head.run_id, last_nonce=nonce, error=error, published_at=0)
             if delay_ms is None or now.pause:
-                book.change(head.run_id, status=RunStatus.PAUSED)
-                book.look_at(head.run_id, None)
+                self._claims(book).rest(book.change(head.run_id, status=RunStatus.PAUSED))
             else:
                 book.change(head.run_id, status=wanted)
                 book.look_at(head.run_id, book.now + delay_ms)
@@ -91,13 +91,43 @@ class BookedCommands(RunStore):
 
         return self.work(requeue, head.run_id)
 
+    def mark(self, head: Head) -> bool:
+        expected = (head.status, head.timeline, head.sequence)
+
+        def mark(book: Book) -> bool:
+            now = book.get(head.run_id)
+            if now is None or (now.status, now.timeline, now.sequence) != expected:
+                return False
+            book.change(head.run_id, marked=now.status)
+            book.look_at(head.run_id, None)
+            return True
+
+        return self.work(mark, head.run_id)
+
+    def reinstate(self, head: Head) -> bool:
+        def reinstate(book: Book) -> bool:
+            new = replace(head, created_at=book.new_created_at())
+            if not book.add(new):
+                stands = book.peek(head.run_id)
+                return stands is not None and stands.token == head.token
+            if head.status is RunStatus.QUEUED:
+                book.look_at(head.run_id, book.now)
+            elif head.status in (RunStatus.COMPLETED, RunStatus.CANCELLED):
+                book.change(head.run_id, finished_at=book.now)
+                self._retain(book, head.run_id)
+            else:
+                self._claims(book).rest(new)
+            return True
+
+        return self.work(reinstate, head.run_id)
+
     def pause(self, run_id: str) -> RunStatus | None:
         def pause(book: Book) -> RunStatus | None:
             head = book.get(run_id)
             if head is None:
                 return None
             if head.status in (RunStatus.QUEUED, RunStatus.SCHEDULED):
-                book.look_at(run_id, None)
+                self._claims(book).rest(head)
                 return book.change(run_id, status=RunStatus.PAUSED, pause=1).status
             if head.status is RunStatus.RUNNING:
                 book.change(run_id, pause=1)
@@ -129,7 +159,7 @@ class BookedCommands(RunStore):
                     trial=0,
                     finished_at=0,
                 )
-            now = book.change(now.run_id, pause=0)
+            now = book.change(now.run_id, pause=0, marked="")
             if expected is not RunStatus.RUNNING:
                 self._claims(book).enqueue(now, 0, book.now)
             return True

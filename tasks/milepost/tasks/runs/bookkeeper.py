@@ -168,7 +168,7 @@ class Bookkeeper(BookedCommands):
             head = claims.unclaim(head)
             if head.pause:
                 book.change(head.run_id, status=RunStatus.PAUSED, error=error)
-                book.look_at(head.run_id, None)
+                claims.rest(head)
             else:
                 book.change(head.run_id, status=RunStatus.SCHEDULED, error=error, published_at=0)
                 book.look_at(head.run_id, book.now + delay_ms)

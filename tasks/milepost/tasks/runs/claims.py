@@ -25,16 +25,21 @@ class Claims:
     def enqueue(self, head: Head, published: int, look_again: int, **changes: Any) -> Head:
         """Let the stage due wait for a message; 0: none is known to be on the queue."""
         if head.pause:
-            status, published, at = RunStatus.PAUSED, 0, None
+            status, published = RunStatus.PAUSED, 0
+            self.rest(head)
         else:
-            status, at = RunStatus.QUEUED, look_again
-        self._book.look_at(head.run_id, at)
+            status = RunStatus.QUEUED
+            self._book.look_at(head.run_id, look_again)
         return self._book.change(head.run_id, status=status, published_at=published, **changes)
+
+    def rest(self, head: Head) -> None:
+        """Note that nothing more happens by itself; where the log is elsewhere, it has to be told."""
+        self._book.look_at(head.run_id, self._book.now if head.log_elsewhere else None)
 
     def set_aside(self, head: Head, error: str) -> None:
         """Make the run a dead letter."""
         self.unclaim(head)
-        self._book.look_at(head.run_id, None)
+        self.rest(head)
         self._book.change(
             head.run_id, status=RunStatus.FAILED, error=error, finished_at=self._book.now
         )
@@ -167,6 +172,10 @@ class Claims:
             return None
         if after.status in (RunStatus.QUEUED, RunStatus.CANCELLING):
             self._book.look_at(run_id, now + LEASE_MS)
+            return after
+        at_rest = after.status in (RunStatus.FAILED, RunStatus.PAUSED)
+        if at_rest and after.log_elsewhere and after.marked != after.status:
+            self._book.look_at(run_id, now + 12 * LEASE_MS)
             return after
         if after.status is not RunStatus.RUNNING:
             self._book.look_at(run_id, None)

@@ -33,7 +33,7 @@ from .redis_listing import find
 
 _SCRIPTS = (
     "create", "claim", "advance", "save", "spend", "fail", "hand_back", "put_off", "divert", "beat", "bury",
-    "look", "requeue", "set_budget", "pause", "resume", "intend", "settle", "delete",
+    "look", "requeue", "set_budget", "mark", "reinstate", "pause", "resume", "intend", "settle", "delete",
 )  # fmt: skip
 _LEASE_MS = 5_000
 _ASIDE = "milepost:aside"
@@ -212,6 +212,17 @@ class RedisRunStore(RunStore):
     def requeue(self, head: Head, *, push: Push | None, published: bool, patience_ms: int) -> bool:
         args = [head.timeline, head.sequence, head.published_at, *_push(push), int(published)]
         return bool(self._run("requeue", head.run_id, [*args, patience_ms]))
+
+    def mark(self, head: Head) -> bool:
+        return bool(self._run("mark", head.run_id, [head.status, head.timeline, head.sequence]))
+
+    def reinstate(self, head: Head) -> bool:
+        fields = head.to_fields()
+        for name in ("run_id", "tags", "created_at", "status"):
+            del fields[name]
+        flat = [part for pair in fields.items() for part in pair]
+        about = [json.dumps(head.tags), head.pipeline, head.status, head.token, self._ttl_ms]
+        return bool(self._run("reinstate", head.run_id, [*about, *flat]))
 
     def pause(self, run_id: str) -> RunStatus | None:
         return self._status(self._run("pause", run_id, []))

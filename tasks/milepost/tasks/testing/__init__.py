@@ -11,6 +11,7 @@ from .listing import Listing
 from .looking import Looking
 from .owners import Owners
 from .putting_off import PuttingOff
+from .rebuilding import Rebuilding
 from .saving import Saving
 from .spending import Spending
 from .suspects import Suspects
@@ -30,6 +31,7 @@ class RunStoreContract(
     Suspects,
     Looking,
     Commands,
+    Rebuilding,
     Listing,
 ):
     """What `milepost.tasks.runs.RunStore` promises; `case.RunStoreCase` has the hooks to give."""

@@ -42,6 +42,15 @@ local function undue(run)
   redis.call('ZREM', P .. 'due', run)
 end
 
+-- Nothing more happens to a run by itself. Where its log is elsewhere, the log has to be told.
+local function rest(run)
+  if redis.call('HGET', key(run), 'log_elsewhere') == '1' then
+    due(run, NOW)
+  else
+    undue(run)
+  end
+end
+
 -- Where the one suspect that a host has on trial is noted, by the key of its head; a worker is named
 -- host:pid. The key lies outside the shards, because what a crash takes along knows none.
 local function dock(worker)
@@ -106,7 +115,7 @@ end
 local function enqueue(run, published, look_again, ...)
   if redis.call('HGET', key(run), 'pause') == '1' then
     become(run, 'paused', 'published_at', 0, ...)
-    undue(run)
+    rest(run)
   else
     become(run, 'queued', 'published_at', published, ...)
     due(run, look_again)
@@ -116,7 +125,7 @@ end
 local function set_aside(run, error)
   unclaim(run)
   become(run, 'failed', 'error', error, 'finished_at', NOW)
-  undue(run)
+  rest(run)
 end
 
 -- Take the claim away from a holder that is gone, and count what that says about the stage:

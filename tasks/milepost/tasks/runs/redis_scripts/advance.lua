@@ -38,7 +38,7 @@ set(run, 'status', status, 'owner', '', 'nonce', '', 'checkpoint_id', ARGV[5], '
 if status == 'queued' then
   due(run, NOW + ARGV[13])
 elseif status == 'paused' then
-  undue(run)
+  rest(run)
 else
   retain(run, ARGV[10])
 end

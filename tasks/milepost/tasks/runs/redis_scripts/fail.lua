@@ -13,7 +13,7 @@ else
   unclaim(run)
   if redis.call('HGET', KEYS[1], 'pause') == '1' then
     become(run, 'paused', 'error', ARGV[5])
-    undue(run)
+    rest(run)
   else
     become(run, 'scheduled', 'error', ARGV[5], 'published_at', 0)
     due(run, NOW + delay)

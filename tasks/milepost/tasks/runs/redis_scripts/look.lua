@@ -36,7 +36,7 @@ for i = 7, #ARGV do
       status = redis.call('HGET', key(run), 'status')
     elseif status == 'scheduled' then
       enqueue(run, 0, NOW)
-      status = 'queued'
+      status = redis.call('HGET', key(run), 'status')
     elseif status == 'completed' or status == 'cancelled' then
       forget(run)
     end
@@ -44,7 +44,13 @@ for i = 7, #ARGV do
       due(run, NOW + ARGV[4])
       reply[#reply + 1] = redis.call('HGETALL', key(run))
     elseif status ~= 'running' then
-      undue(run)
+      local elsewhere, marked = unpack(get(run, 'log_elsewhere', 'marked'))
+      if elsewhere == '1' and marked ~= status and (status == 'failed' or status == 'paused') then
+        due(run, NOW + 12 * ARGV[4])
+        reply[#reply + 1] = redis.call('HGETALL', key(run))
+      else
+        undue(run)
+      end
     end
   end
   local flows = redis.call('ZRANGE', P .. 'flow', 0, -1, 'WITHSCORES')

@@ -4,7 +4,7 @@ local run = ARGV[2]
 local status = redis.call('HGET', KEYS[1], 'status')
 if status == 'queued' or status == 'scheduled' then
   become(run, 'paused', 'pause', 1)
-  undue(run)
+  rest(run)
   return 'paused'
 elseif status == 'running' then
   set(run, 'pause', 1)

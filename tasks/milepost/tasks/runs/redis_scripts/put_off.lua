@@ -15,7 +15,7 @@ end
 unclaim(run)
 if delay < 0 or redis.call('HGET', KEYS[1], 'pause') == '1' then
   become(run, 'paused', 'error', ARGV[7], 'published_at', 0, 'last_nonce', nonce)
-  undue(run)
+  rest(run)
 else
   become(run, 'scheduled', 'error', ARGV[7], 'published_at', 0, 'last_nonce', nonce)
   due(run, NOW + delay)

@@ -17,7 +17,7 @@ if status == 'failed' then
   redis.call('HINCRBY', KEYS[1], 'token', 1)
   set(run, 'attempt', 0, 'failures', 0, 'crashes', 0, 'suspicions', 0, 'trial', 0, 'finished_at', 0)
 end
-set(run, 'pause', 0)
+set(run, 'pause', 0, 'marked', '')
 if status ~= 'running' then
   enqueue(run, 0, NOW)
 end

@@ -1,0 +1,145 @@
+"""A run store that was lost, rebuilt from the checkpoint store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from milepost.checkpointing import (
+    CheckpointError,
+    CheckpointMetadata,
+    Kind,
+    Record,
+    Refused,
+    Status,
+    Unavailable,
+)
+
+from .head import Head, RunStatus
+from .spent import added, write_amounts
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+logger = logging.getLogger("milepost")
+_EPOCH = 1 << 20
+"""Rebuilt runs have tokens above any that this many claims since the last commit can have reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of one run of the log."""
+
+    run_id: str
+    status: RunStatus | None
+    """In which it was rebuilt; None: it was not."""
+    reason: str = ""
+    """Why it was not."""
+    is_known: bool = False
+    """Whether that is because the run store has it."""
+
+
+class Rebuilder:
+    """Makes heads from logs, for all runs that have none.
+
+    A run goes on behind its last commit, on a timeline and with tokens above all that was there: what old
+    holders of claims still write is not taken for its own. What was completed, cancelled, paused or set aside
+    is so again; what was deleted stays so. Times of retention begin anew. Doing it twice, or while workers
+    run, does no harm.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._runs = runtime.runs
+        self._log = runtime.checkpoints.store
+        self._serializer = runtime.checkpoints.serializer
+
+    def rebuild(self, *, dry_run: bool = False) -> Iterator[Rebuilt]:
+        """Go through all runs of the log, one by one.
+
+        Raises:
+            Unavailable, Refused: A store does not answer; to do it again goes on where it stopped.
+        """
+        cursor: str | None = None
+        while True:
+            page = self._log.runs(cursor=cursor)
+            for run_id in page.items:
+                yield self._rebuild(run_id, dry_run)
+            if (cursor := page.cursor) is None:
+                return
+
+    def _rebuild(self, run_id: str, dry_run: bool) -> Rebuilt:
+        if self._runs.get(run_id) is not None:
+            return Rebuilt(run_id, None, "the run store has it", is_known=True)
+        try:
+            last = self._log.latest(run_id)
+            if last is None:
+                return Rebuilt(run_id, None, "it has no commit: no pipeline made it")
+            head = self._head(last)
+        except (Unavailable, Refused):
+            raise
+        except CheckpointError as error:
+            return Rebuilt(run_id, None, str(error))
+        if isinstance(head, str):
+            return Rebuilt(run_id, None, head)
+        if not dry_run and not self._runs.reinstate(head):
+            return Rebuilt(run_id, None, "the run store has it", is_known=True)
+        return Rebuilt(run_id, head.status)
+
+    def _head(self, last: Record) -> Head | str:
+        """Return what the run goes on with, or why it cannot."""
+        committed = self._serializer.decode(last).metadata
+        versions = self._runtime.versions.get(committed.pipeline or "")
+        if versions is None:
+            return f"no pipeline {committed.pipeline} is defined here"
+        pipeline = versions.current
+        due = committed.next_stage or ""
+        stage = pipeline.stages.get(pipeline.name_now(due) or "", pipeline.first)
+        routed = self._runtime.routing.next(pipeline.name, stage)
+        status, error = self._status(committed)
+        facts = committed.facts or {}
+        costs = [
+            self._serializer.metadata(entry.key, entry.header).cost
+            for entry in self._log.entries(committed.run_id)
+        ]
+        return Head(
+            run_id=committed.run_id,
+            pipeline=pipeline.name,
+            version=committed.pipeline_version or pipeline.version,
+            digest=facts.get("digest", ""),
+            budget=facts.get("budget", ""),
+            stages_total=len(pipeline.stages),
+            status=status,
+            tags=committed.tags,
+            timeline=committed.timeline + 1,
+            sequence=committed.sequence,
+            checkpoint_id=committed.checkpoint_id,
+            at=last.key.path,
+            stage=due,
+            queue=routed.queue if due else "",
+            priority=routed.priority,
+            time_limit_ms=routed.time_limit_ms,
+            stages_done=committed.sequence,
+            token=(committed.token // _EPOCH + 1) * _EPOCH,
+            error=error,
+            pause=int(status is RunStatus.PAUSED),
+            spent_useful=write_amounts(added(*costs)),
+            log_elsewhere=int(not self._runtime.log_in_runs),
+            marked=status if status in (RunStatus.FAILED, RunStatus.PAUSED) else "",
+            patience_ms=int(self._runtime.settings.patience_seconds * 1000),
+        )
+
+    def _status(self, committed: CheckpointMetadata) -> tuple[RunStatus, str]:
+        """Return where the run stood, and why if it stood still."""
+        if committed.status in (Status.COMPLETED, Status.CANCELLED):
+            return RunStatus(committed.status), ""
+        record = self._log.latest(committed.run_id, Kind.MARKER)
+        if record is not None:
+            marker = self._serializer.metadata(record.key, record.header)
+            # Behind the commit it was set aside at there may be one that nobody has adopted.
+            stands = marker.parent in (committed.checkpoint_id, committed.parent)
+            if stands and marker.status in (Status.FAILED, Status.PAUSED):
+                return RunStatus(marker.status), marker.error or ""
+        return RunStatus.QUEUED, ""
