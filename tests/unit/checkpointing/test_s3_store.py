@@ -23,8 +23,8 @@ from milepost.checkpointing import (
 from milepost.checkpointing.stores.s3 import S3CheckpointStore
 from milepost.checkpointing.testing import make_record
 from support.ports import free_port
+from support.s3_proxy import s3_proxy
 from support.s3_server import BUCKET, MotoServer, s3_client, store_url
-from support.stripping_proxy import stripping_proxy
 
 FAST = CheckpointSettings(store_timeout_seconds=2, store_retries=0)
 
@@ -58,16 +58,16 @@ def test_a_server_that_ignores_if_none_match_is_refused(
     moto_server: MotoServer, prefix: str
 ) -> None:
     with (
-        stripping_proxy(moto_server.endpoint) as endpoint,
+        s3_proxy(moto_server.endpoint, "If-None-Match") as proxy,
         pytest.raises(Refused, match="If-None-Match"),
     ):
-        open_store(store_url(endpoint, prefix), FAST)
+        open_store(store_url(proxy.url, prefix), FAST)
 
 
 def test_the_proxy_itself_is_no_reason_to_refuse(moto_server: MotoServer, prefix: str) -> None:
     with (
-        stripping_proxy(moto_server.endpoint, "X-Nothing") as endpoint,
-        open_store(store_url(endpoint, prefix), FAST) as store,
+        s3_proxy(moto_server.endpoint) as proxy,
+        open_store(store_url(proxy.url, prefix), FAST) as store,
     ):
         store.put(make_record("run"))
         assert store.latest("run") == make_record("run")
