@@ -11,7 +11,7 @@ import pytest
 import redis
 from pydantic import BaseModel
 
-from milepost.checkpointing import Blob, CheckpointKey, Kind, NotFound, Unavailable
+from milepost.checkpointing import Blob, CheckpointKey, Kind, Misconfigured, NotFound, Unavailable
 from milepost.tasks import Context, Milepost, Run, RunStatus, TaskSettings
 from milepost.tasks.engine import StageFailed
 from support.s3_server import SeaweedServer, store_url
@@ -197,3 +197,49 @@ def test_a_checkpoint_in_mid_stage_can_be_restored(lab: Lab) -> None:
     assert {*ids} < listed
     assert lab.app.checkpoints.restore(run.id).state["done"] == 9  # type: ignore[union-attr]
     assert line.call(Features()).done == 9
+
+
+@pytest.mark.parametrize(("keep", "at_last", "expected"), [(2, None, 2), (2, 1, 1), (None, 1, 1)])
+def test_a_pipeline_keeps_as_many_checkpoints_as_it_says(
+    lab: Lab, keep: int | None, at_last: int | None, expected: int
+) -> None:
+    thin = lab.app.pipeline("thin", keep=keep, keep_on_success=at_last)
+    fails = [True]
+
+    def body(number: int) -> Any:
+        def change(state: Features, ctx: Context) -> Features:
+            if number == 3 and fails:
+                fails.pop()
+                raise ValueError
+            fields = {**state.fields, "kept": text(0, 400_000), str(number % 2): text(number)}
+            return state.model_copy(update={"fields": fields, "done": number})
+
+        return change
+
+    for number in range(6):
+        thin.stage(name=f"s{number}")(body(number))
+    run = lab.app.start("thin", Features())
+    for number in range(6):
+        if number == 3:
+            with pytest.raises(StageFailed):
+                lab.app.runtime.engine.execute("thin", run.head.step)
+            run.retry()
+        lab.app.runtime.engine.execute("thin", run.head.step)
+        assert run.state.done == number
+        assert run.state.fields["kept"] == text(0, 400_000)
+        if keep and number < 3:
+            assert len(run.checkpoints()) <= keep
+    assert len(run.checkpoints()) == expected
+    for metadata in run.checkpoints():
+        found = lab.app.checkpoints.restore_from(metadata.checkpoint_id, run.id)
+        assert found.state["fields"]["kept"] == text(0, 400_000)
+    final = run.checkpoint.manifest
+    assert final is not None
+    usage = lab.app.checkpoints.usage(run.id).bytes
+    assert usage < 3 * sum(piece.stored_bytes for piece in final.pieces)
+
+
+def test_nothing_cannot_be_kept(lab: Lab) -> None:
+    for options in ({"keep": 0}, {"keep_on_success": -1}):
+        with pytest.raises(Misconfigured, match="cannot be kept"):
+            lab.app.pipeline("none", **options)  # type: ignore[arg-type]

@@ -238,6 +238,14 @@ class CheckpointManager(CheckpointReader):
                 logger.exception("Run %s: its failure could not be kept.", run_id)
             raise
 
+    def thin(self, last: CheckpointKey, keep: int, *, wholly: bool = False) -> int:
+        """Remove commits of a pipeline's run before *last*, so that *keep* are left; return how many.
+
+        Args:
+            wholly: All that are over the number; else only the one that the last has pushed out.
+        """
+        return self._retention.thin(last, keep, wholly=wholly)
+
     def usage(self, run_id: str) -> Usage:
         """Return how many checkpoints a run has, and the bytes they take."""
         return self._retention.usage(valid_name(run_id))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -74,40 +73,72 @@ class Retention:
 
         Dying in here leaves pieces that nothing refers to until the run is removed.
         """
-        manifest = self.manifest(record)
         existed = self._store.delete(record.key)
-        if manifest is not None:
-            needed = {
-                piece
-                for neighbour in self._neighbours(record.key)
-                for piece in getattr(self.manifest(neighbour), "pieces", ())
-            }
-            for piece in dict.fromkeys(manifest.pieces):
-                if piece not in needed:
-                    self._blobs.delete(piece_key(record.key.run_id, piece))
+        try:
+            pieces = self._pieces(record)
+            needed = self._needed(record.key) if pieces else frozenset()
+        except (MissingKey, Unprotected) as error:
+            logger.warning("Run %s: its pieces are left: %s", record.key.run_id, error)
+            return existed
+        for piece in (pieces or frozenset()) - needed:
+            self._blobs.delete(piece_key(record.key.run_id, piece))
         return existed
 
-    def manifest(self, record: Record | Entry) -> Manifest | None:
-        """Return which pieces a checkpoint consists of; None if it is whole, damaged, or of other keys."""
+    def thin(self, last: CheckpointKey, keep: int, *, wholly: bool) -> int:
+        """Remove commits of the engine's before *last*, so that *keep* are left; return how many that were.
+
+        Args:
+            wholly: All that are over the number, not only the one that falls out of the row.
+        """
+        if not wholly:
+            return int(
+                last.sequence >= keep and self.delete(last._replace(sequence=last.sequence - keep))
+            )
+        entries = [*self._store.entries(last.run_id, last.kind, last.lane)]
+        return sum(self._delete(entry) for entry in entries[keep:])
+
+    def manifest(self, entry: Entry) -> Manifest | None:
+        """Return which pieces a checkpoint consists of; None if it is whole, or that cannot be told."""
+        try:
+            if open_header(entry.header).codec is CodecId.MANIFEST:
+                return self._serializer.manifest(self._store.get(entry.key))
+        except (Corrupt, MissingKey, NotFound, Unprotected) as error:
+            logger.warning("Run %s: its pieces are not known: %s", entry.key.run_id, error)
+        return None
+
+    def _pieces(self, record: Record | Entry) -> frozenset[Piece] | None:
+        """Return the pieces a checkpoint consists of, none if it is whole; None: it is damaged.
+
+        Raises:
+            MissingKey, Unprotected: It cannot be read with these settings.
+        """
         try:
             if open_header(record.header).codec is not CodecId.MANIFEST:
-                return None
+                return frozenset()
             whole = record if isinstance(record, Record) else self._store.get(record.key)
-            return self._serializer.manifest(whole)
-        except (Corrupt, MissingKey, NotFound, Unprotected) as error:
-            logger.warning("Run %s: its pieces are not known: %s", record.key.run_id, error)
+            manifest = self._serializer.manifest(whole)
+        except (Corrupt, NotFound):
             return None
+        return frozenset(manifest.pieces) if manifest else frozenset()
 
-    def _neighbours(self, key: CheckpointKey) -> Iterator[Entry]:
-        """Find the checkpoints before and after *key*."""
-        later: Entry | None = None
-        for entry in self._store.entries(key.run_id, key.kind, key.lane, page_size=20):
-            if entry.key.path < key.path:
-                yield entry
-                break
-            later = entry
-        if later is not None:
-            yield later
+    def _needed(self, removed: CheckpointKey) -> frozenset[Piece]:
+        """Return the pieces that others may share with a checkpoint that was removed.
+
+        Of those that people and programs make, that is told by the next before and after it that is not
+        damaged. Commits of another timeline may go on from it over the heads of abandoned ones: there, all.
+        """
+        earlier: list[Entry] = []
+        later: list[Entry] = []
+        for entry in self._store.entries(removed.run_id, removed.kind, removed.lane):
+            (earlier if entry.key.path < removed.path else later).append(entry)
+        needed: frozenset[Piece] = frozenset()
+        for row in (earlier, later[::-1]):
+            for entry in row:
+                pieces = self._pieces(entry)
+                needed |= pieces or frozenset()
+                if pieces is not None and removed.kind is Kind.MANUAL:
+                    break
+        return needed
 
     def prune(self, run_id: str) -> int:
         """Remove all of a run's that is over a limit; return how many that were.

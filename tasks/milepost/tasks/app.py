@@ -91,7 +91,14 @@ class Milepost:
         """The highest version of each pipeline, by name."""
         return {name: versions.current for name, versions in self.versions.items()}
 
-    def pipeline(self, name: str, version: str = "1") -> Pipeline:
+    def pipeline(
+        self,
+        name: str,
+        version: str = "1",
+        *,
+        keep: int | None = None,
+        keep_on_success: int | None = None,
+    ) -> Pipeline:
         """Define a pipeline, or another version of one.
 
         Runs keep to the version they were started with while that is defined, and then go on with the
@@ -99,11 +106,15 @@ class Milepost:
         with older code leave the runs of newer ones alone. Versions are compared by their parts, numbers as
         numbers.
 
+        Args:
+            keep: How many checkpoints of a run are kept, its last ones; None: all.
+            keep_on_success: How many when it has completed; None: as before.
+
         Raises:
-            Misconfigured: The version is defined already.
+            Misconfigured: The version is defined already, or fewer than one checkpoint is to be kept.
             InvalidName: Name or version breaks the rule for names.
         """
-        pipeline = Pipeline(self, name, version)
+        pipeline = Pipeline(self, name, version, keep, keep_on_success)
         self.versions.setdefault(name, Versions(name)).add(pipeline)
         return pipeline
 

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from milepost.checkpointing import AlreadyExists, Checkpoint, CheckpointMetadata, Record
+from milepost.checkpointing import (
+    AlreadyExists,
+    Checkpoint,
+    CheckpointError,
+    CheckpointMetadata,
+    Record,
+)
 
 from .errors import ClaimLost
 from .faultpoints import Point
@@ -119,6 +125,7 @@ class Committer:
             )
             return outcome
         self._reach("advanced", head.step)
+        self._thin(place, metadata)
         if routed is None:
             return "completed"
         if push is None:
@@ -133,3 +140,13 @@ class Committer:
             )
             self._runtime.dispatch.publish(after, reach=self._reach)
         return f"advanced to {routed.stage}"
+
+    def _thin(self, place: Place, metadata: CheckpointMetadata) -> None:
+        """Remove what the pipeline does not keep; what is left by dying here goes with the run's end."""
+        ended = metadata.next_stage is None
+        keep = place.pipeline.keep_on_success if ended else place.pipeline.keep
+        if keep is not None:
+            try:
+                self._runtime.checkpoints.thin(metadata.key, keep, wholly=ended)
+            except CheckpointError as error:
+                logger.warning("Run %s: old checkpoints are left: %s", metadata.run_id, error)

@@ -43,7 +43,19 @@ Upcaster = Callable[[Any], Any]
 class Pipeline:
     """Stages in the order in which they were defined. Made by `Milepost.pipeline`."""
 
-    def __init__(self, app: Milepost, name: str, version: str = "1") -> None:
+    def __init__(
+        self,
+        app: Milepost,
+        name: str,
+        version: str = "1",
+        keep: int | None = None,
+        keep_on_success: int | None = None,
+    ) -> None:
+        for number in (keep, keep_on_success):
+            if number is not None and number < 1:
+                raise Misconfigured(f"{number} checkpoints cannot be kept: expected 1 or more.")
+        self.keep = keep
+        self.keep_on_success = keep if keep_on_success is None else keep_on_success
         self.app = app
         self.name = valid_name(name, "pipeline name")
         self.version = valid_name(version, "pipeline version")

@@ -293,3 +293,27 @@ def test_pieces_can_have_a_store_of_their_own(tmp_path: Any) -> None:
         assert ours.restore("run").state == {"rows": text(1)}  # type: ignore[union-attr]
         assert ours.delete_run("run") > 1
         assert ours.blobs.runs().items == ()
+
+
+def test_a_damaged_neighbour_is_looked_past() -> None:
+    store = Watched()
+    ours = manager(store)
+    made = [ours.create("run", {"rows": text(1), "step": step}) for step in range(4)]
+    for spoilt in (1, 2):
+        record = store.get(made[spoilt].metadata.key)  # type: ignore[union-attr]
+        broken = Record(record.key, record.header, b"x" + record.body[1:])
+        store._runs["run"][record.key.path] = broken
+    assert ours.delete(made[0].checkpoint_id)  # type: ignore[union-attr]
+    assert ours.restore("run").state == {"rows": text(1), "step": 3}  # type: ignore[union-attr]
+
+
+def test_pieces_of_what_cannot_be_read_here_are_left() -> None:
+    store = Watched()
+    secret = SMALL.model_copy(
+        update={"encryption_keys": CheckpointSettings(encryption_keys=KEYS).encryption_keys}
+    )
+    theirs = CheckpointManager(store, secret)
+    made = [theirs.create("run", {"rows": text(1), "step": step}) for step in range(2)]
+    plain = manager(store)
+    assert plain.delete(made[0].checkpoint_id)  # type: ignore[union-attr]
+    assert theirs.restore("run").state == {"rows": text(1), "step": 1}  # type: ignore[union-attr]
