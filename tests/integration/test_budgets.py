@@ -120,6 +120,46 @@ def test_what_was_kept_is_not_wasted(shop: Shop) -> None:
     assert money(run.spent.useful) == {"usd": 7.5}
 
 
+def test_what_the_journal_has_is_not_wasted(shop: Shop) -> None:
+    def buy(state: State, ctx: Context) -> State:
+        def pay() -> str:
+            ctx.cost(usd=5)
+            return "receipt"
+
+        ctx.once("pay", pay)
+        ctx.cost(usd=0.5)
+        if ctx.attempt == 1:
+            raise ConnectionError
+        return state
+
+    shop.stages(buy=buy)
+    run = shop.line.start({})
+    shop.fail(run)
+    assert money(run.spent.useful) == {"usd": 5.0}
+    assert money(run.spent.wasted) == {"usd": 0.5}
+    shop.finish(run)
+    assert money(run.spent.useful) == {"usd": 5.5}
+
+
+def test_what_earlier_stages_have_spent_counts(shop: Shop) -> None:
+    asked = []
+
+    def first(state: State, ctx: Context) -> State:
+        ctx.cost(usd=0.9)
+        return state
+
+    def second(state: State, ctx: Context) -> State:
+        asked.append(ctx.stage)
+        ctx.afford(usd=0.2)
+        asked.append("it can be paid")
+        return state
+
+    shop.stages(first=first, second=second)
+    run = shop.line.start({}, budget={"usd": 1})
+    assert shop.finish(run).status is RunStatus.PAUSED
+    assert asked == ["second"]
+
+
 def test_a_report_that_the_store_missed_comes_with_the_commit(
     shop: Shop, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from milepost.checkpointing import InvalidName, Misconfigured
-from milepost.tasks import Milepost, Run, RunPaused, RunStatus, TaskSettings
+from milepost.tasks import Context, Milepost, Run, RunPaused, RunStatus, TaskSettings
 from milepost.tasks.engine import StageFailed
 from milepost.tasks.versions import order
 from support.s3_server import MotoServer, store_url
@@ -235,6 +235,58 @@ def test_a_commit_under_the_old_name_is_adopted(deploys: Deploys) -> None:
     new = deploys.app("a", "bee<b", "c", version="2")
     finish(new, run_id)
     assert deploys.ran == ["a1", "b1", "c2"]
+
+
+def test_a_commit_under_any_former_name_is_adopted(deploys: Deploys) -> None:
+    old = deploys.app("a", "b", "c")
+    if old.runtime.log_in_runs:
+        pytest.skip("body and head are written together")
+    run_id = begun(old)
+    second = deploys.app("a", "bee<b", "c", version="2")
+
+    def die(run: str, stage: str) -> None:
+        raise KeyboardInterrupt
+
+    second.faultpoints.install("saved", die)
+    with pytest.raises(KeyboardInterrupt):
+        step(second, run_id)
+    third = deploys.app("a", version="3")
+    line = third.versions["line"].current
+    line.stage(name="bumble", formerly=["b", "bee"])(lambda state: deploys.ran.append("bumble"))
+    line.stage(name="c")(lambda state: {**state, "c": "3"})
+    assert finish(third, run_id).state == {"a": "1", "bee": "2", "c": "3"}
+    assert deploys.ran == ["a1", "bee2"]
+
+
+def test_progress_is_of_the_stage_that_saved_it(deploys: Deploys) -> None:
+    """A renamed stage goes on with it; what comes instead of a removed one begins anew."""
+    seen: dict[str, Any] = {}
+
+    def saves(state: dict[str, Any], ctx: Context) -> dict[str, Any]:
+        ctx.save({"half": True})
+        ctx.hand_back()
+
+    def looks(name: str) -> Callable[[dict[str, Any], Context], dict[str, Any]]:
+        def look(state: dict[str, Any], ctx: Context) -> dict[str, Any]:
+            seen[name] = ctx.progress
+            return state
+
+        return look
+
+    old = deploys.app()
+    for pipeline in ("renamed", "removed"):
+        old.pipeline(pipeline).stage(name="b")(saves)
+    runs = {name: old.start(name, {}) for name in ("renamed", "removed")}
+    for run in runs.values():
+        step(old, run.id)
+    new = deploys.app()
+    new.pipeline("renamed", version="2").stage(name="bee", formerly="b")(looks("renamed"))
+    removed = new.pipeline("removed", version="2")
+    removed.stage(name="instead")(looks("removed"))
+    removed.removed("b", then="instead")
+    for run in runs.values():
+        assert finish(new, run.id).status is RunStatus.COMPLETED
+    assert seen == {"renamed": {"half": True}, "removed": None}
 
 
 class Old(BaseModel):

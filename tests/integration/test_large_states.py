@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,8 @@ import pytest
 import redis
 from pydantic import BaseModel
 
-from milepost.checkpointing import Blob, CheckpointKey, Kind, Misconfigured, NotFound, Unavailable
+from milepost.checkpointing import Blob, Misconfigured, NotFound, Unavailable
+from milepost.checkpointing.serializer import piece_key
 from milepost.tasks import Context, Milepost, Run, RunStatus, TaskSettings
 from milepost.tasks.engine import StageFailed
 from support.s3_server import SeaweedServer, store_url
@@ -165,7 +167,7 @@ def test_damage_to_a_piece_is_said_and_loses_nothing(lab: Lab) -> None:
     manifest = run.checkpoint.manifest
     assert manifest is not None
     piece = manifest.pieces[0]
-    key = CheckpointKey(run.id, piece.sequence, piece.timeline, Kind.BLOB, piece.digest)
+    key = piece_key(run.id, piece)
     record = lab.app.checkpoints.blobs.get(key)
     lab.app.checkpoints.blobs.delete(key)
     with pytest.raises(StageFailed, match="A piece of it is missing"):
@@ -243,3 +245,27 @@ def test_nothing_cannot_be_kept(lab: Lab) -> None:
     for options in ({"keep": 0}, {"keep_on_success": -1}):
         with pytest.raises(Misconfigured, match="cannot be kept"):
             lab.app.pipeline("none", **options)  # type: ignore[arg-type]
+
+
+def test_a_cancelled_run_keeps_its_state_when_keys_change(
+    redis_url: str, seaweed_server: SeaweedServer
+) -> None:
+    lab = Lab(redis_url, None, None)
+    run = lab.app.start("line", Features())
+    lab.step(run)
+    state = run.state
+    lab.app.close()
+    keys = "new:" + b64encode(b"k" * 32).decode()
+    settings = TaskSettings(
+        blob_from_bytes=64 * 1024,
+        encryption_keys=keys,
+        accept_unencrypted=True,
+    )
+    after = Milepost(redis_url, settings=settings)
+    after.run(run.id).cancel()
+    found = after.checkpoints.restore(run.id, state_type=Features)
+    assert found is not None
+    assert found.state == state
+    after.close()
+    after.celery.close()
+    lab.app.celery.close()

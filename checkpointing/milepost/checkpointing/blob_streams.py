@@ -48,6 +48,8 @@ class BlobWriter:
         self._buffer = bytearray()
         self._size = 0
         self._parts: list[str] = []
+        self._written: set[str] = set()
+        self._failed = False
         self._blob: Blob | None = None
 
     @property
@@ -68,21 +70,28 @@ class BlobWriter:
 
         Raises:
             Unavailable, Refused: As stores do; the blob cannot be finished then.
+            Misconfigured: It was gone on with after that.
         """
         view = memoryview(data).cast("B")
-        self._buffer += view
-        while len(self._buffer) >= PART_BYTES:
-            self._put(bytes(self._buffer[:PART_BYTES]))
-            del self._buffer[:PART_BYTES]
+        for start in range(0, len(view), PART_BYTES):
+            self._buffer += view[start : start + PART_BYTES]
+            if len(self._buffer) >= PART_BYTES:
+                self._put(bytes(self._buffer[:PART_BYTES]))
+                del self._buffer[:PART_BYTES]
         return len(view)
 
     def _put(self, part: bytes) -> None:
+        if self._failed:
+            raise Misconfigured(f"Blob {self._name} has lost a part; write it anew.")
+        self._failed = True
         self._guard()
         digest = self._serializer.digest(part)
-        if digest not in self._parts:
+        if digest not in self._written:
             self._store.put_all([self._serializer.piece(_key(self._run_id, digest), part)])
+        self._written.add(digest)
         self._parts.append(digest)
         self._size += len(part)
+        self._failed = False
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +102,7 @@ class BlobWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        if kind is None and not self._failed:
             if self._buffer:
                 self._put(bytes(self._buffer))
             self._buffer.clear()
@@ -129,7 +138,9 @@ class BlobReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._blob.size_bytes}[whence]
-        self._at = max(0, start + offset)
+        if start + offset < 0:
+            raise ValueError(f"negative position {start + offset}")
+        self._at = start + offset
         return self._at
 
     def readinto(self, buffer: WriteableBuffer) -> int:
@@ -139,7 +150,8 @@ class BlobReader(io.RawIOBase):
             return 0
         if number != self._number:
             key = _key(self._blob.run_id, self._blob.parts[number])
-            self._part = self._serializer.open_piece(self._store.get(key))
+            size = min(PART_BYTES, self._blob.size_bytes - number * PART_BYTES)
+            self._part = self._serializer.open_piece(self._store.get(key), size)
             self._number = number
         given = self._part[offset : offset + len(view)]
         view[: len(given)] = given
@@ -148,4 +160,5 @@ class BlobReader(io.RawIOBase):
 
 
 def _key(run_id: str, digest: str) -> CheckpointKey:
-    return CheckpointKey(valid_name(run_id), 0, 0, Kind.BLOB, valid_name(digest, "digest"))
+    lane = f"stream-{valid_name(digest, 'digest')}"
+    return CheckpointKey(valid_name(run_id), 0, 0, Kind.BLOB, lane)

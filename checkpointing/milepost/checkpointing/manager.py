@@ -5,28 +5,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .blob_streams import BlobWriter
 from .config import CheckpointConfig
 from .errors import AlreadyExists, CheckpointError, Corrupt, Misconfigured, NotFound
 from .ids import telling_checkpoint_id, valid_name
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record, Status
 from .pacing import Last, Pace, Pacing
-from .reader import CheckpointReader
 from .retention import Retention, Usage
 from .settings import CheckpointSettings
 from .stores import CheckpointStore
 from .types import Types
+from .writer import CheckpointWriter
 
 logger = logging.getLogger("milepost.checkpointing")
 _LONGEST_SECONDS = 1e10
 
 
-class CheckpointManager(CheckpointReader):
+class CheckpointManager(CheckpointWriter):
     """Creates, restores and removes the checkpoints of runs in one store.
 
     What it creates stands beside the commits of Milepost's engine and is never taken for one; what
@@ -135,32 +134,6 @@ class CheckpointManager(CheckpointReader):
             self._pacing.keep(run_id, pace)
             return None
 
-    def put(self, record: Record) -> None:
-        """Write a record with its pieces; raises as `CheckpointStore.put` does.
-
-        Dying between them leaves pieces that nothing refers to until the run is removed.
-        """
-        self.put_pieces(record)
-        self.store.put(record)
-
-    def put_pieces(self, record: Record) -> None:
-        """Write what has to stand before *record* does."""
-        if record.pieces:
-            self.blobs.put_all(record.pieces)
-
-    def write_blob(
-        self, run_id: str, name: str, guard: Callable[[], None] = lambda: None
-    ) -> BlobWriter:
-        """Return a writer of data too large for a state; use it in a ``with`` block.
-
-        Args:
-            guard: Raises if nothing may be written any more; asked before each part.
-
-        Raises:
-            InvalidName: *run_id* or *name* breaks the rule for names.
-        """
-        return BlobWriter(self.blobs, self.serializer, run_id, name, guard)
-
     def flush(self, run_id: str) -> Checkpoint | None:
         """Write what `create` put off for a run, if there is something; return it."""
         pace = self._pacing.of(valid_name(run_id))
@@ -181,10 +154,6 @@ class CheckpointManager(CheckpointReader):
         self._pacing.forget(valid_name(run_id))
         # The checkpoints first: without its pieces one would be damaged.
         return self.store.delete_run(run_id) + self.delete_blobs(run_id)
-
-    def delete_blobs(self, run_id: str) -> int:
-        """Remove what a run has in a store for blobs alone, if there is one; return how many records."""
-        return 0 if self.blobs is self.store else self.blobs.delete_run(run_id)
 
     def mark_completed(self, run_id: str) -> Checkpoint:
         """Write a last checkpoint with status ``completed`` and the state of the one before.
@@ -320,9 +289,10 @@ class CheckpointManager(CheckpointReader):
                 # Another process took the number; the next one is free or taken in turn.
                 pace.last = self._last(run_id)
                 continue
-            if last is not None and last.manifest is not None and not self._stands(key, last):
+            if last is not None and not self._base_stands(record, last):
                 # Somebody removed it, and with it pieces that were to be shared.
-                self._retention.remove(record)
+                self.store.delete(key)
+                self.drop_pieces(record)
                 pace.last = self._last(run_id)
                 continue
             if last is not None and self.config.frees_numbers:
@@ -334,7 +304,7 @@ class CheckpointManager(CheckpointReader):
                     continue
             done = Last(sequence, metadata.checkpoint_id, record.manifest)
             self._pacing.written(pace, done, time.monotonic() - began)
-            self._retention.make_room(metadata.key, has_pieces=pace.has_pieces)
+            self._retention.make_room(metadata.key, whole_before=pace.whole_in_a_row)
             return checkpoint
 
     def _mark(self, run_id: str, status: Status, error: str | None = None) -> Checkpoint:
@@ -380,19 +350,34 @@ class CheckpointManager(CheckpointReader):
                 self.failed_cleanups += 1
                 logger.exception("Run %s: what is due could not be written; tried again.", run_id)
 
-    def _stands(self, key: CheckpointKey, last: Last) -> bool:
-        """Whether the checkpoint before *key* is there; who removes it from now on sees what it shares."""
-        with suppress(NotFound):
-            self.store.get(key._replace(sequence=last.sequence))
+    def _base_stands(self, record: Record, last: Last) -> bool:
+        """Whether the checkpoint whose pieces *record* has is there; who removes it later sees that."""
+        if record.manifest is None or not record.manifest.base:
             return True
+        with suppress(NotFound, Corrupt):
+            base = record.key._replace(sequence=last.sequence)
+            found = self.serializer.metadata(base, self.store.get(base).header)
+            return found.checkpoint_id == last.checkpoint_id
         return False
 
     def _last(self, run_id: str) -> Last | None:
-        """Return the number and the id of the last checkpoint; of a damaged one the number stands."""
-        for entry in self.store.history(run_id, Kind.MANUAL, limit=1).items:
-            try:
-                metadata = self.serializer.metadata(entry.key, entry.header)
-            except Corrupt:
-                return Last(entry.key.sequence, None)
-            return Last(metadata.sequence, metadata.checkpoint_id, self._retention.manifest(entry))
-        return None
+        """Return the number and the id of the last checkpoint; of a damaged one the number stands.
+
+        Its pieces can be shared if what it shares itself is certain: if the one before it stands still.
+        """
+        entries = self.store.history(run_id, Kind.MANUAL, limit=2).items
+        if not entries:
+            return None
+        last = entries[0]
+        try:
+            metadata = self.serializer.metadata(last.key, last.header)
+        except Corrupt:
+            return Last(last.key.sequence, None)
+        manifest = self._retention.manifest(last)
+        if manifest is not None and manifest.base:
+            with suppress(Corrupt):
+                before = [self.serializer.metadata(e.key, e.header) for e in entries[1:]]
+                if [each.checkpoint_id for each in before] == [manifest.base]:
+                    return Last(metadata.sequence, metadata.checkpoint_id, manifest)
+            manifest = None
+        return Last(metadata.sequence, metadata.checkpoint_id, manifest)

@@ -34,8 +34,8 @@ class Pace:
     written_at: float | None = None
     offers: int = 0
     work: float = 0.0
-    has_pieces: bool = False
-    """Whether a checkpoint was seen here that shares pieces with others."""
+    whole_in_a_row: int = 0
+    """How many of one record each were written here, one after the other."""
     offered: Checkpoint | None = None
     """What was offered and not written."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -102,7 +102,7 @@ class Pacing:
     def written(self, pace: Pace, last: Last, took_seconds: float) -> None:
         """Note that a checkpoint was written, and begin to count anew."""
         pace.last, pace.offered = last, None
-        pace.has_pieces = pace.has_pieces or last.manifest is not None
+        pace.whole_in_a_row = 0 if last.manifest else pace.whole_in_a_row + 1
         pace.written_at, pace.offers, pace.work = self._clock(), 0, 0.0
         weight = _WEIGHT if self._write_seconds else 1.0
         self._write_seconds += weight * (took_seconds - self._write_seconds)

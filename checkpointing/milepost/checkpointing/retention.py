@@ -44,11 +44,11 @@ class Retention:
         self._serializer = serializer
         self._config = config
 
-    def make_room(self, written: CheckpointKey, *, has_pieces: bool) -> int:
+    def make_room(self, written: CheckpointKey, *, whole_before: int) -> int:
         """Remove what one new checkpoint pushes out, in one request; return how many that were.
 
-        By arithmetic: numbers are given in a row, so the one that falls out is known without listing. Where
-        there may be pieces, it is read first, and its neighbour with it.
+        By arithmetic: numbers are given in a row, so the one that falls out is known without listing. It is
+        read first, unless it is known to be whole: so many before this one are.
         """
         limit = self._config.max_checkpoints_per_run
         if limit is None:
@@ -58,7 +58,7 @@ class Retention:
         if written.sequence < limit:
             return 0
         oldest = written._replace(sequence=written.sequence - limit)
-        return int(self.delete(oldest) if has_pieces else self._store.delete(oldest))
+        return int(self._store.delete(oldest) if whole_before > limit else self.delete(oldest))
 
     def delete(self, key: CheckpointKey) -> bool:
         """Remove one checkpoint, and the pieces of it that no other has; False if there was none."""
@@ -77,7 +77,7 @@ class Retention:
         try:
             pieces = self._pieces(record)
             needed = self._needed(record.key) if pieces else frozenset()
-        except (MissingKey, Unprotected) as error:
+        except (MissingKey, Unprotected, UnknownFormat) as error:
             logger.warning("Run %s: its pieces are left: %s", record.key.run_id, error)
             return existed
         for piece in (pieces or frozenset()) - needed:
@@ -110,13 +110,15 @@ class Retention:
         """Return the pieces a checkpoint consists of, none if it is whole; None: it is damaged.
 
         Raises:
-            MissingKey, Unprotected: It cannot be read with these settings.
+            MissingKey, Unprotected, UnknownFormat: It cannot be read here.
         """
         try:
             if open_header(record.header).codec is not CodecId.MANIFEST:
                 return frozenset()
             whole = record if isinstance(record, Record) else self._store.get(record.key)
             manifest = self._serializer.manifest(whole)
+        except (MissingKey, Unprotected, UnknownFormat):
+            raise
         except (Corrupt, NotFound):
             return None
         return frozenset(manifest.pieces) if manifest else frozenset()
@@ -215,7 +217,10 @@ class Retention:
                 return total
 
     def _delete(self, entry: Entry) -> bool:
-        whole = open_header(entry.header).codec is not CodecId.MANIFEST
+        try:
+            whole = open_header(entry.header).codec is not CodecId.MANIFEST
+        except Corrupt:
+            whole = True
         return self._store.delete(entry.key) if whole else self.delete(entry.key)
 
     def _is_sound(self, key: CheckpointKey) -> bool:
@@ -223,7 +228,10 @@ class Retention:
         try:
             record = self._store.get(key)
             check_body(open_header(record.header), record.body)
-        except UnknownFormat:
+            pieces = [piece_key(key.run_id, piece) for piece in self._pieces(record) or ()]
+            for piece in self._blobs.get_all(pieces):
+                check_body(open_header(piece.header), piece.body)
+        except (MissingKey, Unprotected, UnknownFormat):
             return True
         except (Corrupt, NotFound):
             return False

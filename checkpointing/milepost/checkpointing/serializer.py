@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
+from secrets import token_hex
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -36,10 +37,12 @@ Fetch = Callable[[Sequence[CheckpointKey]], list[Record]]
 _CUTTER = FastCDC(avg_size=256 * 1024, min_size=64 * 1024, max_size=1024 * 1024)
 """Where it cuts is part of the format: else nothing would be shared with what older releases wrote."""
 
+_FETCHED_AT_ONCE = 16
+
 
 def piece_key(run_id: str, piece: Piece) -> CheckpointKey:
     """Return where a piece stands."""
-    return CheckpointKey(run_id, piece.sequence, piece.timeline, Kind.BLOB, piece.digest)
+    return CheckpointKey(run_id, 0, 0, Kind.BLOB, piece.lane)
 
 
 class Serializer:
@@ -86,8 +89,8 @@ class Serializer:
         """Write *checkpoint* as a record, or as one and the pieces that have to be written before it.
 
         Args:
-            base: Of the checkpoint before it in its run, whose pieces it may share. By default its own, if it
-                is the copy of one that was read.
+            base: Of the checkpoint before it in its series, whose pieces it may share because that stands
+                and is whole.
 
         Raises:
             NotSerializable: Part of it cannot be kept; the path says which.
@@ -120,7 +123,7 @@ class Serializer:
             or len(body) < self.settings.blob_from_bytes
         ):
             return self._record(metadata.key, written, codec, body)
-        manifest, pieces = self._cut(metadata.key, codec, body, base or checkpoint.manifest)
+        manifest, pieces = self._cut(metadata, codec, body, base)
         record = self._record(metadata.key, written, CodecId.MANIFEST, manifest.dump())
         return replace(record, pieces=pieces, manifest=manifest)
 
@@ -128,7 +131,7 @@ class Serializer:
         """Write *part* of something large as a record of its own.
 
         Args:
-            key: Its kind is `Kind.BLOB`, its lane the `digest` of the part.
+            key: Of `Kind.BLOB`.
         """
         metadata = CheckpointMetadata(**key._asdict(), checkpoint_id=key.lane)
         return self._record(key, _dump_metadata(metadata), CodecId.PIECE, part)
@@ -138,36 +141,41 @@ class Serializer:
         key = b"" if self._ring is None else self._ring.naming_key
         return blake2b(part, digest_size=16, key=key).hexdigest()
 
-    def open_piece(self, record: Record) -> bytes:
-        """Return the part that a record of its own holds; raises as `decode` does."""
-        header, body = self._body(record)
-        if header.codec is not CodecId.PIECE:
-            raise Corrupt(f"The record under {record.key.path} is no piece.", key=record.key)
-        return body
+    def open_piece(self, record: Record, plain_bytes: int) -> bytes:
+        """Return the part of *plain_bytes* that a record of its own holds; raises as `decode` does."""
+        header, _ = self._open(record.key, record.header)
+        if header.codec is not CodecId.PIECE or header.inflated_bytes != plain_bytes:
+            raise Corrupt(
+                f"The record under {record.key.path} is no piece of {plain_bytes} bytes.",
+                key=record.key,
+            )
+        return self._body(record)[2]
 
     def _cut(
-        self, key: CheckpointKey, codec: CodecId, body: bytes, base: Manifest | None
+        self, metadata: CheckpointMetadata, codec: CodecId, body: bytes, base: Manifest | None
     ) -> tuple[Manifest, tuple[Record, ...]]:
         """Cut *body* where its content says, and make records of the parts that *base* has not."""
-        there = {piece.digest: piece for piece in base.pieces} if base else {}
+        shared = {piece.digest: piece for piece in base.pieces} if base else {}
+        own: dict[str, Piece] = {}
         pieces: list[Piece] = []
         records: list[Record] = []
+        owner, shares = token_hex(8), False
         for part in _CUTTER.cut_buf(body):
             content = bytes(part.data)
             digest = self.digest(content)
-            if digest not in there:
-                own = key._replace(kind=Kind.BLOB, lane=digest)
-                record = self.piece(own, content)
+            if digest in shared:
+                shares = True
+                pieces.append(shared[digest])
+                continue
+            if digest not in own:
+                sizeless = Piece(digest, owner, len(content), 0)
+                record = self.piece(piece_key(metadata.run_id, sizeless), content)
                 records.append(record)
-                there[digest] = Piece(
-                    digest,
-                    key.timeline,
-                    key.sequence,
-                    len(content),
-                    len(record.header) + len(record.body),
-                )
-            pieces.append(there[digest])
-        return Manifest(codec, tuple(pieces)), tuple(records)
+                own[digest] = replace(sizeless, stored_bytes=record.size_bytes)
+            pieces.append(own[digest])
+        base_id = base.of if base and shares else ""
+        manifest = Manifest(codec, tuple(pieces), base_id, metadata.checkpoint_id)
+        return manifest, tuple(records)
 
     def _joined(self, record: Record, manifest: Manifest) -> bytes:
         """Return the body that was cut."""
@@ -183,14 +191,20 @@ class Serializer:
                 limit_bytes=limit,
                 run_id=key.run_id,
             )
-        wanted = list(dict.fromkeys(piece_key(key.run_id, piece) for piece in manifest.pieces))
         own = {piece.key: piece for piece in record.pieces}
+        distinct = list(dict.fromkeys(manifest.pieces))
+        found: dict[Piece, bytes] = {}
         try:
-            others = self._fetch([key for key in wanted if key not in own])
-            found = {piece.key: self.open_piece(piece) for piece in [*own.values(), *others]}
+            for start in range(0, len(distinct), _FETCHED_AT_ONCE):
+                batch = distinct[start : start + _FETCHED_AT_ONCE]
+                keys = [piece_key(key.run_id, piece) for piece in batch]
+                missing = [wanted for wanted in keys if wanted not in own]
+                records = own | {got.key: got for got in self._fetch(missing)}
+                for piece, place in zip(batch, keys, strict=True):
+                    found[piece] = self.open_piece(records[place], piece.plain_bytes)
         except NotFound as error:
             raise Corrupt(f"A piece of it is missing: {error}", key=key) from error
-        return b"".join(found[piece_key(key.run_id, piece)] for piece in manifest.pieces)
+        return b"".join(found[piece] for piece in manifest.pieces)
 
     def _record(self, key: CheckpointKey, written: bytes, codec: CodecId, body: bytes) -> Record:
         """Compress and encrypt *body*, and seal it with its metadata."""
@@ -235,7 +249,7 @@ class Serializer:
         try:
             body = self._plain_body(header, record)
             if codec is CodecId.MANIFEST:
-                manifest = Manifest.load(body)
+                manifest = Manifest.load(body, metadata.checkpoint_id)
                 codec, body = manifest.codec, self._joined(record, manifest)
             about = _about(record.key, header.metadata)
             parts = self._codec(codec).decode(body, state_type, about)
@@ -248,13 +262,15 @@ class Serializer:
 
     def manifest(self, record: Record) -> Manifest | None:
         """Return of which pieces a record's body consists; None: it is whole. Raises as `decode` does."""
-        header, body = self._body(record)
-        return Manifest.load(body) if header.codec is CodecId.MANIFEST else None
+        metadata, header, body = self._body(record)
+        if header.codec is not CodecId.MANIFEST:
+            return None
+        return Manifest.load(body, metadata.checkpoint_id)
 
-    def _body(self, record: Record) -> tuple[Header, bytes]:
-        header, _ = self._open(record.key, record.header)
+    def _body(self, record: Record) -> tuple[CheckpointMetadata, Header, bytes]:
+        header, metadata = self._open(record.key, record.header)
         try:
-            return header, self._plain_body(header, record)
+            return metadata, header, self._plain_body(header, record)
         except CheckpointError as error:
             raise _placed(error, record.key) from error
 

@@ -62,6 +62,7 @@ class Committer:
             except AlreadyExists:
                 stands = self._log.get(record.key)
                 adopted = self._run_log.adoptable(stands, claim.head, place)
+                self._runtime.checkpoints.drop_pieces(record)
                 if adopted is not None:
                     metadata = adopted
                     break
@@ -117,6 +118,8 @@ class Committer:
         )
         outcome = self._patiently(self._runs.advance, claim, commit)
         if outcome is not Advance.ADVANCED:
+            if commit.record is not None:
+                self._runtime.checkpoints.drop_pieces(commit.record)
             logger.warning(
                 "Run %s: the result of stage %s was refused (%s).",
                 head.run_id,
@@ -126,6 +129,8 @@ class Committer:
             return outcome
         self._reach("advanced", head.step)
         self._thin(place, metadata)
+        if routed is None:
+            self._runtime.forget_blobs_later(head.run_id)
         if routed is None:
             return "completed"
         if push is None:

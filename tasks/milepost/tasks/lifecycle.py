@@ -177,7 +177,10 @@ class Lifecycle:
             tags=head.tags,
             facts=self._runtime.facts(head.digest, head.budget),
         )
-        record = self._serializer.encode(last.model_copy(update={"metadata": metadata}))
+        record = self._serializer.encode(
+            last.model_copy(update={"metadata": metadata}), base=last.manifest
+        )
+        self._runtime.checkpoints.put_pieces(record)
         if not self._runtime.log_in_runs:
             # If it stands, another process wrote the same checkpoint: only its time differs.
             with suppress(AlreadyExists):
@@ -188,6 +191,7 @@ class Lifecycle:
             sequence=metadata.sequence,
             record=record if self._runtime.log_in_runs else None,
         )
+        self._runtime.forget_blobs_later(head.run_id)
 
     def mark(self, head: Head, status: Status | None = None) -> None:
         """Tell a log that is elsewhere that a run has failed or is paused; or *status*."""
@@ -221,16 +225,17 @@ class Lifecycle:
     def delete(self, run_id: str) -> None:
         """Forget a run that has ended or is paused, with its checkpoints."""
         head = self._runs.get(valid_name(run_id))
-        if head is None and self._log.latest(run_id) is None:
-            raise self._unknown(run_id)
-        deletable = head is None or head.status.ended or head.status is RunStatus.PAUSED
-        if deletable and (head is None or not self._runtime.log_in_runs):
+        if head is None:
+            # What a stage wrote while its run was being deleted is nobody's.
+            if not self._runtime.checkpoints.delete_run(run_id):
+                raise self._unknown(run_id)
+            return
+        deletable = head.status.ended or head.status is RunStatus.PAUSED
+        if deletable and not self._runtime.log_in_runs:
             # First, so that a new run of this id, which may come when the head is gone, keeps its log; and
             # gone as a whole, so that dying in here leaves nothing that looks like an unfinished run.
             self._log.expire_run(run_id, datetime.now(UTC))
             self._runtime.checkpoints.delete_run(run_id)
-        elif deletable:
-            self._runtime.checkpoints.delete_blobs(run_id)
         status = self._runs.delete(run_id)
         if status is not None:
             raise Conflict(
@@ -238,6 +243,7 @@ class Lifecycle:
                 run_id=run_id,
                 status=status,
             )
+        self._runtime.checkpoints.delete_blobs(run_id)
 
     def top_up(self, run_id: str, amounts: Mapping[str, float]) -> None:
         """Raise limits of a run's budget by *amounts*."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
 
-from milepost.checkpointing import CheckpointManager
+from milepost.checkpointing import CheckpointError, CheckpointManager
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.checkpointing.redis_connection import open_redis
 
@@ -63,6 +63,17 @@ class Runtime:
     def facts(self, digest: str, budget: str) -> dict[str, str] | None:
         """Return what checkpoints say of their run, should the run store be lost and they not."""
         return None if self.log_in_runs else {"digest": digest, "budget": budget}
+
+    def forget_blobs_later(self, run_id: str) -> None:
+        """Let blobs that are in a store of their own go about when the ended run does."""
+        kept = self.settings.retention_seconds
+        if kept:
+            try:
+                self.checkpoints.expire_blobs(run_id, kept + 3600)
+            except CheckpointError as error:
+                logging.getLogger("milepost").warning(
+                    "Run %s: its blobs are kept: %s", run_id, error
+                )
 
     @cached_property
     def folder(self) -> Path:

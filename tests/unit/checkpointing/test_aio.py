@@ -92,7 +92,7 @@ def test_a_loop_goes_on_where_it_crashed_twice(kind: str, tmp_path: Path) -> Non
 def test_all_names_of_the_manager_are_there() -> None:
     names = {name for name, _ in inspect.getmembers(SyncManager) if not name.startswith("_")}
     streams = {"open_blob", "write_blob"}
-    engines = {"put", "put_pieces", "delete_blobs", "thin"}
+    engines = {"put", "put_pieces", "drop_pieces", "delete_blobs", "expire_blobs", "thin"}
     assert names - set(dir(CheckpointManager)) == {"find", "missing"} | streams | engines
 
 

@@ -20,6 +20,7 @@ from milepost.checkpointing import (
     Misconfigured,
     NotFound,
     Record,
+    Unavailable,
 )
 from milepost.checkpointing.blob_streams import PART_BYTES
 from milepost.checkpointing.stores.memory import MemoryCheckpointStore
@@ -123,7 +124,7 @@ def test_damage_and_absence_are_said(
     manager: CheckpointManager, store: MemoryCheckpointStore
 ) -> None:
     blob = written(manager, random.Random(3).randbytes(PART_BYTES + 100))
-    key = CheckpointKey("run", 0, 0, Kind.BLOB, blob.parts[1])
+    key = CheckpointKey("run", 0, 0, Kind.BLOB, f"stream-{blob.parts[1]}")
     record = store.get(key)
     spoilt: Any = Record(key, record.header, b"x" + record.body[1:])
     store._runs["run"][key.path] = spoilt
@@ -134,3 +135,25 @@ def test_damage_and_absence_are_said(
     manager.delete_run("run")
     with pytest.raises(NotFound), manager.open_blob(blob) as stream:
         stream.read(1)
+
+
+def test_a_blob_that_lost_a_part_is_not_finished(
+    manager: CheckpointManager, store: MemoryCheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(records: Any) -> None:
+        raise Unavailable("away")
+
+    with manager.write_blob("run", "rows") as out:
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "put_all", away)
+            with pytest.raises(Unavailable):
+                out.write(bytes(PART_BYTES))
+        with pytest.raises(Misconfigured, match="has lost a part"):
+            out.write(bytes(PART_BYTES))
+    with pytest.raises(Misconfigured, match="not whole yet"):
+        _ = out.blob
+
+
+def test_positions_before_the_beginning_are_refused(manager: CheckpointManager) -> None:
+    with manager.open_blob(written(manager, b"abc")) as stream, pytest.raises(ValueError):
+        stream.seek(-5, io.SEEK_END)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from base64 import b64encode
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,9 @@ from milepost.checkpointing import (
     Status,
     TooLarge,
 )
+from milepost.checkpointing.envelope import CodecId, open_header
 from milepost.checkpointing.manifest import Manifest
+from milepost.checkpointing.serializer import piece_key
 from milepost.checkpointing.stores.memory import MemoryCheckpointStore
 
 SMALL = CheckpointSettings(blob_from_bytes=64 * 1024, compression="none")
@@ -127,7 +130,7 @@ def test_pieces_go_when_nothing_needs_them() -> None:
         needed = [ours.restore_from(m.checkpoint_id) for m in ours.list_checkpoints("run")]
         assert len(needed) <= 3
         paths = {
-            CheckpointKey("run", p.sequence, p.timeline, Kind.BLOB, p.digest).path
+            piece_key("run", p).path
             for checkpoint in needed
             if checkpoint.manifest
             for p in checkpoint.manifest.pieces
@@ -215,8 +218,11 @@ def test_every_codec_and_cipher(codec: Any, keys: str | None) -> None:
     blobs = store.blobs()
     assert len(blobs) == store.puts["blob"] > 1
     if keys:
-        plain = Serializer(SMALL)
-        assert all(plain.digest(text(0).encode()) not in path for path in blobs)
+        bare = Watched()
+        open_settings = settings.model_copy(update={"encryption_keys": None})
+        CheckpointManager(bare, open_settings).create("run", state)
+        told = [{p.rpartition("/")[0][-32:] for p in found} for found in (bare.blobs(), blobs)]
+        assert not told[0] & told[1], "names tell nothing of the content"
         with pytest.raises(MissingKey):
             CheckpointManager(store, SMALL).restore("run")
 
@@ -257,11 +263,51 @@ def test_a_changed_or_swapped_piece_is_damage() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{}", b"[]", b"[99]", b"[1,[1,2]]", b"[1,3]", b'["a"]', b"null", b"[1,[2,3,4,5,6,7]]"],
+    [
+        *(b"", b"{}", b"[]", b"[1]", b'[99,""]', b'[5,""]', b'[true,""]', b"null", b'["a",""]'),
+        b'[1,"",[1,2]]',
+        b'[1,"",3]',
+        b'[1,7,["%s","%s",1,1]]' % (b"a" * 32, b"b" * 16),
+        b'[1,"",["%s","%s",-1,1]]' % (b"a" * 32, b"b" * 16),
+        b'[1,"",["%s","%s","1",1]]' % (b"a" * 32, b"b" * 16),
+        b'[1,"",["%s","%s",1,null]]' % (b"a" * 32, b"b" * 16),
+        b'[1,"",["../../../../../../../../../../../x","%s",1,1]]' % (b"b" * 16),
+        b'[1,"",["%s",["b"],1,1]]' % (b"a" * 32),
+    ],
 )
 def test_what_is_no_list_of_pieces_is_damage(body: bytes) -> None:
     with pytest.raises(Corrupt, match="list of a checkpoint's pieces"):
-        Manifest.load(body)
+        Manifest.load(body, "id")
+
+
+def test_a_checkpoint_is_no_piece() -> None:
+    """Even one that was written, whole and sound, under the name of a piece."""
+    store = written()
+    path, piece = next(iter(store.blobs().items()))
+    metadata = CheckpointMetadata(**piece.key._asdict())
+    forged = Serializer().encode(Checkpoint(metadata=metadata, state="x"))
+    assert forged.key.path == path
+    store._runs["run"][path] = forged
+    with pytest.raises(Corrupt, match="is no piece"):
+        manager(store).restore("run")
+
+
+def test_commits_share_over_the_heads_of_abandoned_ones() -> None:
+    """A retry goes on from commit 0 on another timeline; what commit 1 of the first has dropped, it has."""
+    store = Watched()
+    ours = manager(store)
+    state = {"kept": text(1), "step": 0}
+    first = Checkpoint(metadata=CheckpointMetadata(run_id="run", sequence=0), state=state)
+    base = ours.serializer.encode(first)
+    ours.put(base)
+    for timeline, rows in ((0, text(2)), (1, text(1))):
+        metadata = CheckpointMetadata(run_id="run", sequence=1, timeline=timeline)
+        after = Checkpoint(metadata=metadata, state={"kept": rows, "step": 1})
+        ours.put(ours.serializer.encode(after, base=base.manifest))
+    assert ours.delete(base.key)
+    last = store.latest("run")
+    assert last is not None
+    assert ours.serializer.decode(last).state == {"kept": text(1), "step": 1}
 
 
 def test_the_limit_holds_for_the_whole() -> None:
@@ -317,3 +363,146 @@ def test_pieces_of_what_cannot_be_read_here_are_left() -> None:
     plain = manager(store)
     assert plain.delete(made[0].checkpoint_id)  # type: ignore[union-attr]
     assert theirs.restore("run").state == {"rows": text(1), "step": 1}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("way", ["flush", "close", "overdue"])
+def test_what_was_put_off_is_written_with_its_pieces(way: str) -> None:
+    store = Watched()
+    ours = manager(store, every_n=3)
+    ours.create("run", {"rows": text(1)})
+    if way == "flush":
+        ours.flush("run")
+    elif way == "close":
+        ours.close()
+    else:
+        ours.create("run", {"rows": text(1), "n": 2})
+        ours.create("run", {"rows": text(1), "n": 3})
+    found = manager(store).restore("run")
+    assert found is not None
+    assert found.state["rows"] == text(1)
+
+
+def test_an_error_checkpoint_has_pieces_of_its_own() -> None:
+    """It has the state of the engine's last commit; removing it takes nothing from that."""
+    store = Watched()
+    ours = manager(store)
+    commit = Checkpoint(
+        metadata=CheckpointMetadata(run_id="run", sequence=0), state={"rows": text(1)}
+    )
+    ours.put(ours.serializer.encode(commit))
+    failed = ours.mark_failed("run", "broken")
+    assert ours.delete(failed.checkpoint_id)
+    assert ours.restore("run").state == {"rows": text(1)}  # type: ignore[union-attr]
+
+
+def test_blobs_are_no_pieces_of_checkpoints() -> None:
+    store = Watched()
+    ours = manager(store, max_checkpoints_per_run=1)
+    data = b"0" * MIB
+    with ours.write_blob("run", "zeros") as out:
+        out.write(data)
+    for step in range(3):
+        ours.create("run", {"rows": "0" * MIB, "step": step})
+    with ours.open_blob(out.blob) as stream:
+        assert stream.read() == data
+
+
+def test_a_number_that_was_given_again_is_another_checkpoint() -> None:
+    store = Watched()
+    ours, theirs = manager(store), manager(store)
+    first = ours.create("run", {"rows": text(1)})
+    assert first is not None
+    theirs.delete(first.checkpoint_id)
+    manager(store).create("run", {"rows": text(2)})
+    ours.create("run", {"rows": text(1), "step": 2})
+    found = manager(store).restore("run")
+    assert found is not None
+    assert found.state == {"rows": text(1), "step": 2}
+
+
+def test_a_doomed_checkpoint_dooms_no_other() -> None:
+    """It shares with one that is being removed; its writer died before it saw that."""
+    store = Watched()
+    ours = manager(store)
+    first = ours.create("run", {"rows": text(1)})
+    assert first is not None
+    base = ours.serializer.manifest(store.latest("run", Kind.MANUAL))  # type: ignore[arg-type]
+    metadata = CheckpointMetadata(run_id="run", sequence=1, kind=Kind.MANUAL)
+    doomed = Checkpoint(metadata=metadata, state={"rows": text(1), "step": 1})
+    late = ours.serializer.encode(doomed, base=base)
+    assert ours.delete(first.checkpoint_id)
+    ours.put(late)
+    manager(store).create("run", {"rows": text(1), "step": 2})
+    assert manager(store).restore("run").state == {"rows": text(1), "step": 2}  # type: ignore[union-attr]
+
+
+def test_who_loses_the_race_for_a_number_leaves_nothing() -> None:
+    store = Watched()
+    pair = [manager(store, max_checkpoints_per_run=3) for _ in range(2)]
+    for step in range(20):
+        pair[step % 2].create("run", {"rows": text(step), "step": step})
+    last = [manager(store).restore_from(m.checkpoint_id) for m in pair[0].list_checkpoints("run")]
+    needed = {piece.lane for each in last if each.manifest for piece in each.manifest.pieces}
+    assert {record.key.lane for record in store.blobs().values()} == needed
+
+
+def test_the_newest_is_spared_only_if_its_pieces_are_there() -> None:
+    store = Watched()
+    ours = manager(store)
+    ours.create("run", {"rows": text(1)})
+    ours.create("run", {"rows": text(2)})
+    last = ours.restore("run")
+    assert last is not None
+    assert last.manifest is not None
+    store.delete(piece_key("run", last.manifest.pieces[0]))
+    manager(store, max_checkpoints_per_run=1).prune("run")
+    found = manager(store).restore("run", fall_back=True)
+    assert found is not None
+    assert found.state == {"rows": text(1)}
+
+
+def test_small_states_push_out_large_ones_whole() -> None:
+    """In another process than the one that wrote them."""
+    store = Watched()
+    for step in range(3):
+        manager(store).create("run", {"rows": text(step)})
+    after = manager(store, max_checkpoints_per_run=3)
+    for step in range(6):
+        after.create("run", {"step": step})
+    assert store.blobs() == {}
+
+
+def test_a_manifest_cannot_say_less_than_it_holds() -> None:
+    store = written()
+    ours = manager(store)
+    last = store.latest("run", Kind.MANUAL)
+    assert last is not None
+    manifest = ours.serializer.manifest(last)
+    assert manifest is not None
+    for lie in (0, manifest.pieces[0].plain_bytes - 1):
+        pieces = tuple(replace(piece, plain_bytes=lie) for piece in manifest.pieces) * 300
+        forged = Manifest(manifest.codec, pieces).dump()
+        bomb = ours.serializer._record(
+            last.key, open_header(last.header).metadata, CodecId.MANIFEST, forged
+        )
+        store._runs["run"][last.key.path] = bomb
+        with pytest.raises((Corrupt, TooLarge)):
+            ours.restore("run")
+
+
+def test_how_it_is_stored_makes_no_difference() -> None:
+    store = Watched()
+    ours = manager(store)
+    assert ours.create("run", {"rows": text(1)}) == ours.restore("run")
+
+
+def test_a_damaged_header_does_not_keep_others_from_being_removed() -> None:
+    store = Watched()
+    ours = manager(store, on_success="final")
+    ours.create("run", {"step": 1})
+    first = store.latest("run", Kind.MANUAL)
+    assert first is not None
+    store._runs["run"][first.key.path] = Record(first.key, b"x" + first.header[1:], first.body)
+    ours.create("run", {"step": 2})
+    ours.mark_completed("run")
+    assert len(list(store.entries("run", Kind.MANUAL))) == 1

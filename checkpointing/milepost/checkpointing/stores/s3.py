@@ -130,10 +130,11 @@ class S3CheckpointStore(CheckpointStore):
         run = self._run(run_id)
         # Of a run's objects the one that says when it expires is listed first, and then commits: of those one
         # listing tells both whether the run lives and which is the last.
-        listed = self._list(run, limit=2)
-        if listed and listed[0].name == _EXPIRES and self._is_gone(run_id):
+        # (Before both, consoles list the "folder" that they make.)
+        listed = [item.name for item in self._list(run, limit=3) if item.name]
+        if _EXPIRES in listed and self._is_gone(run_id):
             return None
-        names = [run + item.name for item in listed if item.name != _EXPIRES]
+        names = [run + name for name in listed if name != _EXPIRES]
         if not names:
             return None
         for kind in kinds:

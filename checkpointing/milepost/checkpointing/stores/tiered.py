@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -55,7 +55,8 @@ class TieredCheckpointStore(CheckpointStore):
     ``sync``: a put returns when the record is in both. ``async``: it returns when it is in the hot tier, and
     a thread carries it over within about a second; what the hot tier loses before that is lost, and the
     run goes on from the record before. In both cases a process that dies leaves nothing that is not
-    carried over later. Deleting a single record while another process carries it over may leave it in the
+    carried over later. Pieces of large states and blobs are in the cold tier alone, and there before what
+    refers to them. Deleting a single record while another process carries it over may leave it in the
     cold tier; deleting a run does not.
 
     Args:
@@ -95,6 +96,9 @@ class TieredCheckpointStore(CheckpointStore):
         return f"{self._hot.location}|{self._cold.location}" + ("" if self._is_sync else "|async")
 
     def put(self, record: Record) -> None:
+        if record.key.kind is Kind.BLOB:
+            self._cold.put(record)
+            return
         key, keys = record.key, _Keys.of(record.key.run_id)
         args = [key.series, self._ttl_ms, key.path, record.header, record.body, _member(key)]
         while (stands := self._call("tier_put", keys, args, key.run_id)) < 0:
@@ -111,7 +115,16 @@ class TieredCheckpointStore(CheckpointStore):
         else:
             self._wake.set()
 
+    def put_all(self, records: Sequence[Record]) -> None:
+        # Pieces of large states stand in the cold tier before what refers to them does in any.
+        self._cold.put_all(records)
+
+    def get_all(self, keys: Sequence[CheckpointKey]) -> list[Record]:
+        return self._cold.get_all(keys)
+
     def get(self, key: CheckpointKey) -> Record:
+        if key.kind is Kind.BLOB:
+            return self._cold.get(key)
         args = [key.path, _member(key)]
         found = self._call("tier_get", _Keys.of(key.run_id), args, key.run_id)
         return Record(key, *found) if found else self._cold.get(key)
