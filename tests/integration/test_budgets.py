@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from milepost.checkpointing import InvalidName, Misconfigured
+from milepost.checkpointing import InvalidName, Misconfigured, Unavailable
 from milepost.tasks import (
     Conflict,
     Context,
@@ -163,8 +163,6 @@ def test_what_earlier_stages_have_spent_counts(shop: Shop) -> None:
 def test_a_report_that_the_store_missed_comes_with_the_commit(
     shop: Shop, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from milepost.checkpointing import Unavailable
-
     def ask(state: State, ctx: Context) -> State:
         ctx.cost(usd=0.25)
         return state
@@ -225,6 +223,94 @@ def test_a_stage_can_ask_before_it_spends(shop: Shop) -> None:
     run.resume()
     assert shop.finish(run).status is RunStatus.COMPLETED
     assert calls == [0, 1, 2, 3]
+
+
+def test_tokens_are_counted_once(shop: Shop) -> None:
+    def first(state: State, ctx: Context) -> State:
+        ctx.cost(tokens_in=300, tokens_out=100)
+        return state
+
+    def second(state: State, ctx: Context) -> State:
+        ctx.afford(tokens=600)
+        ctx.afford(tokens_in=500, tokens_out=100)
+        return state
+
+    shop.stages(first=first, second=second)
+    run = shop.line.start({}, budget={"tokens": 1000})
+    assert shop.finish(run).status is RunStatus.COMPLETED
+
+
+def test_who_is_topped_up_in_mid_stage_goes_on(shop: Shop) -> None:
+    def ask(state: State, ctx: Context) -> State:
+        ctx.cost(usd=1)
+        shop.app.run(ctx.run_id).top_up(usd=10)
+        ctx.afford(usd=1)
+        return state
+
+    shop.stages(ask=ask)
+    run = shop.line.start({}, budget={"usd": 1})
+    assert shop.finish(run).status is RunStatus.COMPLETED
+
+
+def test_what_did_not_run_uses_up_no_attempt(shop: Shop) -> None:
+    def one(state: State, ctx: Context) -> State:
+        ctx.cost(usd=1)
+        return state
+
+    shop.stages(one=one, two=lambda state, ctx: state)
+    run = shop.line.start({}, budget={"usd": 1, "attempts": 2})
+    for _ in range(3):
+        assert shop.finish(run).status is RunStatus.PAUSED
+        assert run.head.tries == 1
+        run.resume()
+    shop.finish(run)
+    run.top_up(usd=1)
+    run.resume()
+    assert shop.finish(run).status is RunStatus.COMPLETED
+
+
+def test_the_cost_of_a_commit_that_is_adopted_is_useful(shop: Shop) -> None:
+    def ask(state: State, ctx: Context) -> State:
+        ctx.cost(usd=1)
+        return state
+
+    shop.stages(ask=ask, end=lambda state, ctx: state)
+    if shop.app.runtime.log_in_runs:
+        pytest.skip("body and head are written together")
+    run = shop.line.start({})
+
+    def die(run_id: str, stage: str) -> None:
+        if stage == "ask":
+            raise KeyboardInterrupt
+
+    shop.app.faultpoints.install("saved", die)
+    with pytest.raises(KeyboardInterrupt):
+        shop.step(run)
+    shop.finish(run)
+    assert (money(run.spent.useful), money(run.spent.wasted)) == ({"usd": 1}, {})
+
+
+def test_a_report_that_the_store_missed_comes_with_the_failure(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spend, missed = shop.app.runs.spend, [True]
+
+    def away_once(*args: Any, **options: Any) -> bool:
+        if missed:
+            missed.pop()
+            raise Unavailable("away")
+        return spend(*args, **options)
+
+    def ask(state: State, ctx: Context) -> State:
+        ctx.cost(usd=5)
+        raise ConnectionError
+
+    shop.stages(ask=ask)
+    run = shop.line.start({})
+    monkeypatch.setattr(shop.app.runs, "spend", away_once)
+    with pytest.raises(StageFailed):
+        shop.step(run)
+    assert money(run.spent.wasted) == {"usd": 5}
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,44 @@ def test_a_commit_under_any_former_name_is_adopted(deploys: Deploys) -> None:
     assert deploys.ran == ["a1", "bee2"]
 
 
+@pytest.mark.parametrize("stages", [("a", "b", "c"), ("a", "b")])
+def test_a_commit_that_the_new_code_would_not_make_is_not_adopted(
+    deploys: Deploys, stages: tuple[str, ...]
+) -> None:
+    """Of a removed stage; or with another stage to follow, or none, which the log would say for good."""
+    old = deploys.app(*stages)
+    if old.runtime.log_in_runs:
+        pytest.skip("body and head are written together")
+    run_id = begun(old)
+
+    def die(run: str, stage: str) -> None:
+        raise KeyboardInterrupt
+
+    old.faultpoints.install("saved", die)
+    with pytest.raises(KeyboardInterrupt):
+        step(old, run_id)
+    if len(stages) == 3:
+        new = deploys.app("a", "c", version="2")
+        new.versions["line"].current.removed("b", then="c")
+        expected = ["a1", "b1", "c2"]
+    else:
+        new = deploys.app("a", "b", "c", version="2")
+        expected = ["a1", "b1", "b2", "c2"]
+    run = finish(new, run_id)
+    assert deploys.ran == expected
+    assert run.state["c"] == "2"
+    assert new.checkpoints.restore(run_id).metadata.next_stage is None  # type: ignore[union-attr]
+
+
+def test_a_run_that_is_resumed_waits_anew_for_its_code(deploys: Deploys) -> None:
+    run_id = begun(deploys.app("a", "b", "c"))
+    at_once, patient = (deploys.app("a", "c", version="2", waits=w) for w in (0, 3600))
+    message = {"run_id": run_id, "sequence": 1}
+    assert at_once.turn_away("line.b", [], message) == "paused: the code is not there"
+    at_once.run(run_id).resume()
+    assert patient.turn_away("line.b", [], message) == "left to other workers"
+
+
 def test_progress_is_of_the_stage_that_saved_it(deploys: Deploys) -> None:
     """A renamed stage goes on with it; what comes instead of a removed one begins anew."""
     seen: dict[str, Any] = {}

@@ -7,81 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
-import redis
 
-from milepost.checkpointing import CheckpointKey, Kind, Record
+from integration.recovery_site import STAGES, Site
+from milepost.checkpointing import CheckpointKey, Record
 from milepost.checkpointing.ids import new_checkpoint_id
-from milepost.tasks import Context, InputMismatch, Milepost, Run, RunStatus, TaskSettings
+from milepost.tasks import InputMismatch, RunStatus
 from milepost.tasks.engine import StageFailed
 from milepost.tasks.runs import Advance, Bid, Claim, Commit
 from support.s3_server import SeaweedServer, store_url
-
-STAGES = ("a", "b", "c", "d")
-
-
-def define(app: Milepost, ran: list[str]) -> None:
-    line = app.pipeline("line")
-
-    def body(name: str) -> Any:
-        def run(state: dict[str, Any], ctx: Context) -> dict[str, Any]:
-            ran.append(name)
-            ctx.cost(usd=0.5)
-            if state.get("fails") == name:
-                raise ValueError(f"{name} is broken")
-            return {**state, name: 1}
-
-        return run
-
-    for name in STAGES:
-        line.stage(name=name)(body(name))
-
-
-class Site:
-    """A run store that can be lost, and a log that is not."""
-
-    def __init__(self, url: str, log: str) -> None:
-        self.url, self.log = url, log
-        self.ran: list[str] = []
-        self.app = Milepost(
-            url, checkpoints=log, settings=TaskSettings(max_crashes=1, heartbeat_lapse_seconds=2)
-        )
-        define(self.app, self.ran)
-
-    def step(self, run: Run) -> str:
-        head = run.head
-        return self.app.runtime.engine.execute("line", head.step)
-
-    def begun(self, run_id: str, steps: int = 2, **state: Any) -> Run:
-        run = self.app.start("line", state, run_id=run_id, tags=("red",))
-        for _ in range(steps):
-            self.step(run)
-        return run
-
-    def finish(self, run: Run) -> Run:
-        for _ in range(10):
-            if run.status.ended:
-                return run
-            self.step(run)
-        raise AssertionError(run.head)
-
-    def reconcile(self) -> None:
-        self.app.runtime.reconciler.look()
-
-    def lose_runs(self) -> None:
-        with redis.Redis.from_url(self.url) as client:
-            client.flushdb()
-
-    def recover(self, **options: Any) -> dict[str, RunStatus | None]:
-        found = self.app.runtime.rebuilder.rebuild(**options)
-        return {each.run_id: each.status for each in found}
-
-    def close(self) -> None:
-        self.app.close()
-        self.app.celery.close()
 
 
 @pytest.fixture(params=["s3", "file", "sqlite", "postgres"])
@@ -186,76 +122,6 @@ def test_what_old_holders_write_is_not_taken(files: Site) -> None:
     files.ran.clear()
     assert files.finish(run).state == dict.fromkeys(STAGES, 1)
     assert files.ran == ["b", "c", "d"]
-
-
-def test_a_dead_letter_by_crashes_is_told_to_the_log(files: Site) -> None:
-    run = files.begun("run", 1)
-    files.app.runs.claim(run.head.step, Bid("ann", "n1", 1, "host:1"))
-    files.app.runs.bury("ann", "child")
-    assert run.status is RunStatus.FAILED
-    files.reconcile()
-    assert run.head.marked == "failed"
-    files.lose_runs()
-    assert files.recover() == {"run": RunStatus.FAILED}
-    assert (run.head.failure or {})["type"] == "WorkerLost"
-
-
-def test_what_was_resumed_goes_on(files: Site) -> None:
-    run = files.begun("run", 1)
-    for _ in range(3):
-        run.pause()
-        files.reconcile()
-        assert run.head.marked == "paused"
-        run.resume()
-    files.lose_runs()
-    assert files.recover() == {"run": RunStatus.QUEUED}
-    run.pause()
-    run.resume()
-    run.pause()
-    files.reconcile()
-    files.lose_runs()
-    assert files.recover() == {"run": RunStatus.PAUSED}
-    run.resume()
-    files.step(run)
-    files.lose_runs()
-    assert files.recover() == {"run": RunStatus.QUEUED}
-    assert files.finish(run).status is RunStatus.COMPLETED
-
-
-def test_a_pause_that_was_taken_back_while_it_was_told(
-    files: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = files.begun("run", 1)
-    run.pause()
-    put = files.app.checkpoints.store.put
-    told: list[str] = []
-
-    def resumed_meanwhile(record: Record) -> None:
-        if record.key.kind is Kind.MARKER and not told:
-            told.append("once")
-            run.resume()
-        put(record)
-
-    monkeypatch.setattr(files.app.checkpoints.store, "put", resumed_meanwhile)
-    files.reconcile()
-    assert told
-    files.lose_runs()
-    assert files.recover() == {"run": RunStatus.QUEUED}
-
-
-def test_a_deletion_that_died_halfway_is_no_unfinished_run(
-    files: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = files.finish(files.begun("run"))
-
-    def die(run_id: str) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(files.app.checkpoints.store, "delete_run", die)
-    with pytest.raises(KeyboardInterrupt):
-        run.delete()
-    files.lose_runs()
-    assert files.recover() == {}
 
 
 def test_damage_and_unknown_pipelines_are_said(files: Site) -> None:

@@ -21,7 +21,7 @@ from .head import Step
 from .patience import Patience
 from .run_log import RunLog
 from .runs import Advance, Bid, Claim, Commit
-from .spent import Amounts, write_amounts
+from .spent import Amounts, added, read_amounts, write_amounts
 from .versions import Place
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Committer:
             self._patiently(self.guard, bid)
             self._patiently(self._runtime.checkpoints.put_pieces, record)
         if self._runtime.log_in_runs:
-            return self.advance(place, claim, metadata, record, metadata.cost)
+            return self.advance(place, claim, metadata, record)
         while True:
             self._patiently(self.guard, bid)
             try:
@@ -64,8 +64,10 @@ class Committer:
                 adopted = self._run_log.adoptable(stands, claim.head, place)
                 self._runtime.checkpoints.drop_pieces(record)
                 if adopted is not None:
-                    metadata = adopted
-                    break
+                    self._reach("saved", claim.head.step)
+                    return self.advance(
+                        place, claim, adopted, None, adopted=True, wasted=metadata.cost
+                    )
                 timeline = self._patiently(self._runs.divert, claim)
                 if timeline is None:
                     return Advance.FENCED
@@ -77,7 +79,7 @@ class Committer:
                 )
                 self._patiently(self._runtime.checkpoints.put_pieces, record)
         self._reach("saved", claim.head.step)
-        return self.advance(place, claim, metadata, record, metadata.cost)
+        return self.advance(place, claim, metadata, record)
 
     def guard(self, bid: Bid) -> None:
         """Write nothing once another worker may hold the run."""
@@ -93,8 +95,17 @@ class Committer:
         claim: Claim,
         metadata: CheckpointMetadata,
         record: Record | None,
-        spent: Amounts,
+        *,
+        adopted: bool = False,
+        wasted: Amounts | None = None,
     ) -> str:
+        """Make the checkpoint of *metadata* the head.
+
+        Args:
+            record: The checkpoint, unless it is there.
+            adopted: Whether another try made it: what that has spent was counted as wasted.
+            wasted: What this try has spent in vain, then.
+        """
         head, pipeline = claim.head, place.pipeline
         following = pipeline.following(place.stage.name)
         routed = push = None
@@ -104,6 +115,12 @@ class Committer:
                 head.run_id, metadata.sequence, routed.stage, metadata.timeline, metadata.lane
             )
             push = self._runtime.dispatch.render(pipeline.name, due, routed.queue, routed.priority)
+        changes = place.changes
+        if adopted:
+            lost = added(read_amounts(head.spent_wasted), wasted or {})
+            left = {unit: lost[unit] - metadata.cost.get(unit, 0) for unit in lost}
+            positive = {unit: amount for unit, amount in left.items() if amount > 0}
+            changes = {**changes, "spent_wasted": write_amounts(positive)}
         commit = Commit(
             checkpoint_id=metadata.checkpoint_id,
             path=metadata.key.path,
@@ -112,9 +129,9 @@ class Committer:
             following=routed,
             record=record if self._runtime.log_in_runs else None,
             push=push,
-            spent=write_amounts(spent),
+            spent=write_amounts(metadata.cost),
             size_bytes=record.size_bytes if record else 0,
-            changes=place.changes,
+            changes=changes,
         )
         outcome = self._patiently(self._runs.advance, claim, commit)
         if outcome is not Advance.ADVANCED:

@@ -126,7 +126,7 @@ class Engine:
             except CodeMismatch as error:
                 return self._turned_away(head, claim.nonce, error)
             except BudgetExceeded as error:
-                return self._park(claim, error)
+                return self._park(claim, error, ran=False)
             claim = replace(claim, head=place.head)
             meter = Meter(self._runtime, claim)
             guard = partial(self._committer.guard, bid)
@@ -156,7 +156,7 @@ class Engine:
                 context.log.warning(
                     "Stage %s was done already; its checkpoint is adopted.", stage.name
                 )
-                outcome = self._committer.advance(place, claim, successor, None, successor.cost)
+                outcome = self._committer.advance(place, claim, successor, None, adopted=True)
                 scratch.tidy()
                 return outcome
             context.messages.extend(checkpoint.messages)
@@ -182,7 +182,7 @@ class Engine:
                     pipeline_version=place.pipeline.version,
                     tags=head.tags,
                     cost=meter.amounts,
-                    facts=self._runtime.facts(head.digest, head.budget),
+                    facts=self._runtime.facts(head, meter.amounts),
                     worker=self._runtime.owner.worker,
                     started_at=started,
                 ),
@@ -196,12 +196,14 @@ class Engine:
                 scratch.tidy()
             return outcome
         except (HandBack, KeyboardInterrupt) as error:
-            outcome = self._hand_back(claim)
+            meter.flush()
+            outcome = self._hand_back(place, claim)
             if isinstance(error, KeyboardInterrupt):
                 raise
             return outcome
         except OutOfBudget as stopped:
-            return self._park(claim, stopped.error)
+            meter.flush()
+            return self._park(claim, stopped.error, ran=True)
         except ClaimLost:
             context.log.warning("Stopped: the claim on stage %s is gone.", stage.name)
             return Advance.FENCED
@@ -214,11 +216,12 @@ class Engine:
         except SystemExit as error:
             # The pool's children are sent SIGTERM on SIGQUIT too, before Celery says that it stops.
             if self._runtime.owner.stopping or terminate_handler_fired():
-                self._hand_back(claim)
+                self._hand_back(place, claim)
                 raise
             failure = TaskError(f"Stage {stage.name} called sys.exit({error.code!r}).")
             return self._fail(claim, stage, failure, context)
         except _StageRaised as raised:
+            meter.flush()
             return self._fail(claim, stage, raised.error, context)
         except self._timeout_error:
             return self._fail(claim, stage, self._late(stage, context), context)
@@ -265,8 +268,8 @@ class Engine:
             return Advance.FENCED
         raise StageFailed(error, delay) from error
 
-    def _hand_back(self, claim: Claim) -> str:
-        head = replace(claim.head, published_at=0)
+    def _hand_back(self, place: Place, claim: Claim) -> str:
+        head = replace(claim.head, published_at=0, stage=place.due)
         push = self._runtime.dispatch.render_due(head)
         if not self._patiently(self._runs.hand_back, claim, push):
             return Advance.FENCED
@@ -286,10 +289,10 @@ class Engine:
             )
         return refusal
 
-    def _park(self, claim: Claim, error: BudgetExceeded) -> str:
+    def _park(self, claim: Claim, error: BudgetExceeded, *, ran: bool) -> str:
         text = describe(error, claim.head.stage)
         done = self._patiently(
-            self._runs.put_off, claim.head, nonce=claim.nonce, delay_ms=None, error=text
+            self._runs.put_off, claim.head, nonce=claim.nonce, delay_ms=None, error=text, ran=ran
         )
         return "paused: out of budget" if done else Advance.FENCED
 
@@ -302,7 +305,7 @@ class Engine:
         delay_ms = None if waited and not isinstance(error, VersionAhead) else _ELSEWHERE_MS
         text = describe(error, head.stage, since=since)
         if not self._patiently(
-            self._runs.put_off, head, nonce=nonce, delay_ms=delay_ms, error=text
+            self._runs.put_off, head, nonce=nonce, delay_ms=delay_ms, error=text, ran=False
         ):
             return Advance.FENCED
         logger.warning("%s", error)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -38,6 +39,8 @@ class RunStatus(StrEnum):
         return self in _ENDED
 
 
+AT_REST = (RunStatus.FAILED, RunStatus.PAUSED)
+"""In which a run stands still until somebody decides something."""
 _ENDED = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 
 
@@ -203,3 +206,21 @@ _NAMES = {field.name.encode(): field.name for field in fields(Head)}
 _READ: dict[bytes, Callable[[bytes], Any]] = {
     field.name.encode(): int if field.type == "int" else bytes.decode for field in fields(Head)
 } | {b"status": _STATUSES.__getitem__, b"tags": _tags}
+
+FACTS = (
+    "digest", "budget", "plan", "fingerprint", "tries", "spent_useful", "spent_wasted", "worked_ms",
+    "wasted_ms", "written_bytes",
+)  # fmt: skip
+"""What of a head nothing in the log tells but its checkpoints' own word."""
+NOT_BEFORE = "not_before"
+"""Of a checkpoint 0: when the run is to begin, in milliseconds of the clock of who started it."""
+
+
+def with_facts(head: Head, facts: dict[str, str]) -> Head:
+    """Return *head* with what a checkpoint says of it; what cannot be read is passed over."""
+    known = {name: text for name, text in facts.items() if name in FACTS}
+    read = {}
+    for name, text in known.items():
+        with suppress(ValueError):
+            read[name] = _READ[name.encode()](text.encode())
+    return replace(head, **read)

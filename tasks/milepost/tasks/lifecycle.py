@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +18,7 @@ from milepost.checkpointing import (
     Checkpoint,
     CheckpointMetadata,
     Corrupt,
-    Kind,
+    Misconfigured,
     NotFound,
     Record,
     Status,
@@ -26,7 +27,7 @@ from milepost.checkpointing.ids import new_checkpoint_id, valid_name
 
 from .budget import valid_amounts
 from .errors import Conflict, InputMismatch, UnknownRun
-from .head import Head, RunStatus
+from .head import NOT_BEFORE, Head, RunStatus
 from .run_log import RunLog
 from .spent import added, read_amounts, write_amounts
 
@@ -64,8 +65,6 @@ class Lifecycle:
         """
         first = pipeline.first
         routed = self._runtime.routing.next(pipeline.name, first)
-        facts = self._runtime.facts(digest, budget)
-        record = self._input(pipeline, run_id, state, tags, facts)
         head = Head(
             run_id=run_id,
             pipeline=pipeline.name,
@@ -77,13 +76,20 @@ class Lifecycle:
             budget=budget,
             log_elsewhere=int(not self._runtime.log_in_runs),
             tags=tuple(tags),
-            checkpoint_id=self._serializer.metadata(record.key, record.header).checkpoint_id,
-            at=record.key.path,
             stage=first.name,
             queue=routed.queue,
             priority=routed.priority,
             time_limit_ms=routed.time_limit_ms,
             patience_ms=int(self._runtime.settings.patience_seconds * 1000),
+        )
+        facts = self._runtime.facts(head)
+        if facts is not None and delay_seconds:
+            facts[NOT_BEFORE] = str(int((time.time() + delay_seconds) * 1000))
+        record = self._input(pipeline, run_id, state, tags, facts)
+        head = replace(
+            head,
+            checkpoint_id=self._serializer.metadata(record.key, record.header).checkpoint_id,
+            at=record.key.path,
         )
         stands = None
         if (
@@ -175,7 +181,7 @@ class Lifecycle:
             pipeline=head.pipeline,
             pipeline_version=head.version,
             tags=head.tags,
-            facts=self._runtime.facts(head.digest, head.budget),
+            facts=self._runtime.facts(head),
         )
         record = self._serializer.encode(
             last.model_copy(update={"metadata": metadata}), base=last.manifest
@@ -192,35 +198,6 @@ class Lifecycle:
             record=record if self._runtime.log_in_runs else None,
         )
         self._runtime.forget_blobs_later(head.run_id)
-
-    def mark(self, head: Head, status: Status | None = None) -> None:
-        """Tell a log that is elsewhere that a run has failed or is paused; or *status*."""
-        metadata = CheckpointMetadata(
-            run_id=head.run_id,
-            sequence=0,
-            timeline=head.timeline,
-            kind=Kind.MARKER,
-            parent=head.checkpoint_id,
-            status=status or Status(head.status),
-            stage=head.stage or None,
-            pipeline=head.pipeline,
-            pipeline_version=head.version,
-            error=head.error or None,
-        )
-        while True:
-            last = self._log.latest(head.run_id, Kind.MARKER)
-            if last is not None:
-                timeline = max(head.timeline, last.key.timeline)
-                number = last.key.sequence + 1 if timeline == last.key.timeline else 0
-                metadata = metadata.model_copy(update={"timeline": timeline, "sequence": number})
-            try:
-                self._log.put(self._serializer.encode(Checkpoint(metadata=metadata)))
-            except AlreadyExists:
-                continue
-            break
-        if status is None and not self._runs.mark(head):
-            # It was resumed meanwhile, by somebody who saw nothing to take back.
-            self.mark(head, Status.RUNNING)
 
     def delete(self, run_id: str) -> None:
         """Forget a run that has ended or is paused, with its checkpoints."""
@@ -248,6 +225,8 @@ class Lifecycle:
     def top_up(self, run_id: str, amounts: Mapping[str, float]) -> None:
         """Raise limits of a run's budget by *amounts*."""
         more = valid_amounts(amounts, "budget")
+        if not more:
+            raise Misconfigured("A budget is topped up by amounts: top_up(usd=5).")
         while True:
             head = self.head(run_id)
             limits = read_amounts(head.budget)
@@ -260,7 +239,9 @@ class Lifecycle:
                     status=head.status,
                 )
             if self._runs.set_budget(head, write_amounts(added(limits, more))):
-                return
+                break
+        if head.log_elsewhere:
+            self._runtime.markers.write(self.head(run_id))
 
     def state(self, head: Head) -> Any:
         """Return the current state as the type of the stage that gave it, where that is known here.
@@ -271,7 +252,7 @@ class Lifecycle:
         versions = self._runtime.versions.get(head.pipeline)
         if versions is None:
             return checkpoint.state
-        pipeline = versions.of(head)
+        pipeline = versions.of(head.version)
         giver = checkpoint.metadata.stage
         if checkpoint.state is None and checkpoint.metadata.status is Status.CANCELLED:
             # It was cancelled without its state, which could not be read.
@@ -299,8 +280,8 @@ class Lifecycle:
     def _move(self, run_id: str, allowed: tuple[RunStatus, ...], done: str) -> None:
         head = self.head(run_id)
         idle = head.status is RunStatus.RUNNING and not head.pause
-        if head.log_elsewhere and head.marked and head.status in allowed:
-            self.mark(head, Status.RUNNING)
+        if head.status in allowed:
+            self._runtime.markers.resumed(head)
         if head.status not in allowed or idle or not self._runs.resume(head):
             status = self.head(run_id).status
             raise Conflict(

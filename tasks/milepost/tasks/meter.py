@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from milepost.checkpointing import Refused, Unavailable
 
-from .budget import check_budget, spent_so_far, valid_amounts, with_tokens
+from .budget import check_budget, spent_so_far, valid_amounts
 from .errors import BudgetExceeded, ClaimLost, OutOfBudget
 from .runs import Claim
 from .spent import Amounts, added, write_amounts
@@ -33,6 +34,7 @@ class Meter:
         self._claim = claim
         self._began = time.monotonic()
         self._lock = threading.Lock()
+        self._noted: Amounts = {}
         self._noted_as_kept: Amounts = {}
         self.amounts: Amounts = {}
 
@@ -48,28 +50,44 @@ class Meter:
             self.amounts = added(self.amounts, checked)
             self._note(kept=False)
 
+    def flush(self) -> None:
+        """Note what the store has missed, before the try ends without a commit."""
+        with self._lock:
+            if self.amounts != self._noted:
+                self._note(kept=False)
+
     def keep(self) -> None:
         """Note that what was spent until now stands, whatever becomes of the try."""
         with self._lock:
-            if self.amounts != self._noted_as_kept:
-                self._note(kept=True)
+            if self.amounts != self._noted_as_kept and self._note(kept=True):
                 self._noted_as_kept = self.amounts
 
     def afford(self, planned: Mapping[str, float]) -> None:
         """Park the run if *planned* would cross its budget."""
-        wanted = with_tokens(valid_amounts(planned, "amount"))
+        wanted = valid_amounts(planned, "amount")
         seconds = {"seconds": time.monotonic() - self._began}
-        spent = with_tokens(added(spent_so_far(self._claim.head), self.amounts, seconds))
+        head = self._claim.head
+        spent = added(spent_so_far(head), self.amounts, seconds)
         try:
-            check_budget(self._claim.head, spent, wanted)
+            check_budget(head, spent, wanted)
         except BudgetExceeded as error:
-            raise OutOfBudget(error) from None
+            now = self._runs.get(head.run_id)
+            if now is None or now.budget == head.budget:
+                raise OutOfBudget(error) from None
+            # It was topped up meanwhile.
+            self._claim = replace(self._claim, head=replace(head, budget=now.budget))
+        else:
+            return
+        self.afford(planned)
 
-    def _note(self, *, kept: bool) -> None:
+    def _note(self, *, kept: bool) -> bool:
         try:
             if not self._runs.spend(self._claim, self.written, kept=kept):
                 raise ClaimLost(f"Run {self._claim.head.run_id} was given to another worker.")
+            self._noted = self.amounts
+            return True
         except (Unavailable, Refused) as error:
             logger.warning(
                 "Run %s: a cost could not be noted yet: %s", self._claim.head.run_id, error
             )
+            return False

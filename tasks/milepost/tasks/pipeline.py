@@ -158,10 +158,12 @@ class Pipeline:
         return self._fingerprint
 
     def name_now(self, stage: str) -> str | None:
-        """Return what the stage *stage*, of whatever version, is called now or has made room for."""
-        if stage in self.stages:
-            return stage
-        return self._former.get(stage) or self.instead.get(stage)
+        """Return what the stage *stage*, of whatever version, is called now; None: it is no more."""
+        return stage if stage in self.stages else self._former.get(stage)
+
+    def due_now(self, stage: str) -> str | None:
+        """Return where a run goes on that is due at *stage*: there, or at what comes instead."""
+        return self.name_now(stage) or self.instead.get(stage)
 
     def _take(self, name: str) -> None:
         if name in self.stages or name in self._former or name in self.instead:

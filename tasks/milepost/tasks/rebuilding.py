@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from milepost.checkpointing import (
@@ -17,8 +19,7 @@ from milepost.checkpointing import (
     Unavailable,
 )
 
-from .head import Head, RunStatus
-from .spent import added, write_amounts
+from .head import NOT_BEFORE, Head, RunStatus, with_facts
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("milepost")
 _EPOCH = 1 << 20
 """Rebuilt runs have tokens above any that this many claims since the last commit can have reached."""
+_TIMELINES = 1 << 8
+"""The same of timelines: retries since the last commit have raised them, and strays that were in the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,20 @@ class Rebuilder:
             return Rebuilt(run_id, None, str(error))
         if isinstance(head, str):
             return Rebuilt(run_id, None, head)
-        if not dry_run and not self._runs.reinstate(head):
+        delay_ms = 0
+        if head.status is RunStatus.QUEUED and head.sequence == 0:
+            delay_ms = self._delay_ms(last)
+            head = replace(head, status=RunStatus.SCHEDULED) if delay_ms > 0 else head
+        if not dry_run and not self._runs.reinstate(head, delay_ms):
             return Rebuilt(run_id, None, "the run store has it", is_known=True)
         return Rebuilt(run_id, head.status)
+
+    def _delay_ms(self, first: Record) -> int:
+        """Return how long from now a run is to begin that nobody has begun."""
+        facts = self._serializer.metadata(first.key, first.header).facts or {}
+        with suppress(ValueError):
+            return int(facts.get(NOT_BEFORE, "0")) - int(time.time() * 1000)
+        return 0
 
     def _head(self, last: Record) -> Head | str:
         """Return what the run goes on with, or why it cannot."""
@@ -94,26 +108,21 @@ class Rebuilder:
         versions = self._runtime.versions.get(committed.pipeline or "")
         if versions is None:
             return f"no pipeline {committed.pipeline} is defined here"
-        pipeline = versions.current
         due = committed.next_stage or ""
-        stage = pipeline.stages.get(pipeline.name_now(due) or "", pipeline.first)
+        marker = self._marker(committed.run_id)
+        status, error = _status(committed, marker)
+        pipeline = versions.of(committed.pipeline_version or "")
+        stage = pipeline.stages.get(pipeline.due_now(due) or "", pipeline.first)
         routed = self._runtime.routing.next(pipeline.name, stage)
-        status, error = self._status(committed)
-        facts = committed.facts or {}
-        costs = [
-            self._serializer.metadata(entry.key, entry.header).cost
-            for entry in self._log.entries(committed.run_id)
-        ]
-        return Head(
+        head = Head(
             run_id=committed.run_id,
             pipeline=pipeline.name,
             version=committed.pipeline_version or pipeline.version,
-            digest=facts.get("digest", ""),
-            budget=facts.get("budget", ""),
+            digest="",
             stages_total=len(pipeline.stages),
             status=status,
             tags=committed.tags,
-            timeline=committed.timeline + 1,
+            timeline=_above(committed.timeline, marker.timeline if marker else 0, _TIMELINES),
             sequence=committed.sequence,
             checkpoint_id=committed.checkpoint_id,
             at=last.key.path,
@@ -122,24 +131,35 @@ class Rebuilder:
             priority=routed.priority,
             time_limit_ms=routed.time_limit_ms,
             stages_done=committed.sequence,
-            token=(committed.token // _EPOCH + 1) * _EPOCH,
+            token=_above(committed.token, marker.token if marker else 0, _EPOCH),
             error=error,
             pause=int(status is RunStatus.PAUSED),
-            spent_useful=write_amounts(added(*costs)),
             log_elsewhere=int(not self._runtime.log_in_runs),
             marked=status if status in (RunStatus.FAILED, RunStatus.PAUSED) else "",
             patience_ms=int(self._runtime.settings.patience_seconds * 1000),
         )
+        newest = marker if marker and marker.parent == committed.checkpoint_id else committed
+        return with_facts(head, newest.facts or {})
 
-    def _status(self, committed: CheckpointMetadata) -> tuple[RunStatus, str]:
-        """Return where the run stood, and why if it stood still."""
-        if committed.status in (Status.COMPLETED, Status.CANCELLED):
-            return RunStatus(committed.status), ""
-        record = self._log.latest(committed.run_id, Kind.MARKER)
-        if record is not None:
-            marker = self._serializer.metadata(record.key, record.header)
-            # Behind the commit it was set aside at there may be one that nobody has adopted.
-            stands = marker.parent in (committed.checkpoint_id, committed.parent)
-            if stands and marker.status in (Status.FAILED, Status.PAUSED):
-                return RunStatus(marker.status), marker.error or ""
-        return RunStatus.QUEUED, ""
+    def _marker(self, run_id: str) -> CheckpointMetadata | None:
+        record = self._log.latest(run_id, Kind.MARKER)
+        return None if record is None else self._serializer.metadata(record.key, record.header)
+
+
+def _above(one: int, other: int, step: int) -> int:
+    return (max(one, other) // step + 1) * step
+
+
+def _status(
+    committed: CheckpointMetadata, marker: CheckpointMetadata | None
+) -> tuple[RunStatus, str]:
+    """Return where the run stood, and why if it stood still."""
+    if committed.status in (Status.COMPLETED, Status.CANCELLED):
+        return RunStatus(committed.status), ""
+    if marker is not None and marker.status in (Status.FAILED, Status.PAUSED):
+        # Behind the commit it was set aside at there may be one that nobody has adopted; one of a later claim
+        # says that it has gone on.
+        stray = marker.parent == committed.parent and marker.token >= committed.token
+        if stray or marker.parent == committed.checkpoint_id:
+            return RunStatus(marker.status), marker.error or ""
+    return RunStatus.QUEUED, ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from milepost.checkpointing import Unavailable
 
-from .head import Head, RunStatus
+from .head import AT_REST, Head, RunStatus
 from .runs import Look
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("milepost")
 _SLACK_MS = 1_000
+_TELLING_SECONDS = 1.0
+"""How long one look tells logs at most of runs that stand still: others want to go on."""
 
 
 class Reconciler:
@@ -23,6 +26,7 @@ class Reconciler:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         settings = runtime.settings
+        self._tell_until = 0.0
         self._cap_ms = int(settings.patience_cap_seconds * 1000)
 
     def look(self, limit: int = 100) -> int:
@@ -32,9 +36,11 @@ class Reconciler:
             Unavailable: The run store does not answer.
         """
         found = self._runtime.runs.look(limit)
+        self._tell_until = time.monotonic() + _TELLING_SECONDS
         waiting: dict[str, int | None] = {}
         published = 0
-        for head in found.heads:
+        # Who wants to go on comes before who stands still.
+        for head in sorted(found.heads, key=lambda head: head.status in AT_REST):
             try:
                 published += self._decide(head, found, waiting)
             except Unavailable:
@@ -49,8 +55,14 @@ class Reconciler:
         if head.status is RunStatus.CANCELLING:
             self._runtime.lifecycle.settle(head)
             return False
-        if head.status in (RunStatus.FAILED, RunStatus.PAUSED):
-            self._runtime.lifecycle.mark(head)
+        if head.status in AT_REST:
+            if time.monotonic() > self._tell_until:
+                return False
+            try:
+                self._runtime.markers.tell(head)
+            except Unavailable as error:
+                # The log is away, not the run store: others can be looked after.
+                logger.warning("Run %s: its log cannot be told yet: %s", head.run_id, error)
             return False
         if not head.published_at:
             return self._runtime.dispatch.publish(head)

@@ -89,10 +89,15 @@ class RunLog:
         if (key.timeline, key.sequence) != (head.timeline, head.sequence + 1):
             return None
         metadata = self._serializer.decode(record).metadata
-        # A worker with other code may have committed it, under the name the stage has there.
-        same = metadata.stage in (head.stage, place.stage.name) or (
-            metadata.stage is not None
-            and place.pipeline.name_now(metadata.stage) == place.stage.name
+        pipeline, stage = place.pipeline, place.stage.name
+        # A worker with other code may have committed it, under the name the stage has there; and with another
+        # stage to follow, which the log would then say for good.
+        following = pipeline.following(stage)
+        expected = following.name if following else None
+        same = (
+            pipeline.name_now(metadata.stage or "") == stage
+            and (metadata.next_stage is None) == (expected is None)
+            and pipeline.name_now(metadata.next_stage or "") == expected
         )
         return metadata if same and metadata.parent == head.checkpoint_id else None
 

@@ -19,7 +19,9 @@ from . import liveness
 from .dispatch import Dispatch
 from .engine import Engine
 from .faultpoints import FaultPoints
+from .head import FACTS, Head
 from .lifecycle import Lifecycle
+from .markers import Markers
 from .outbox import Outbox
 from .owner import Owner
 from .rebuilding import Rebuilder
@@ -28,6 +30,7 @@ from .routing import Routing
 from .runs import RunStore
 from .runs.base import IDENTITY_KEY
 from .settings import TaskSettings
+from .spent import Amounts, added, read_amounts, write_amounts
 from .versions import Versions
 
 
@@ -53,6 +56,7 @@ class Runtime:
         self.routing = Routing(celery)
         outbox = Outbox(celery, push=self._broker_in_runs())
         self.dispatch = Dispatch(runs, outbox, settings)
+        self.markers = Markers(self)
         self.lifecycle = Lifecycle(self)
         self.engine = Engine(self, SoftTimeLimitExceeded)
         self.reconciler = Reconciler(self)
@@ -60,9 +64,17 @@ class Runtime:
         self._owner: Owner | None = None
         self._owner_lock = threading.Lock()
 
-    def facts(self, digest: str, budget: str) -> dict[str, str] | None:
-        """Return what checkpoints say of their run, should the run store be lost and they not."""
-        return None if self.log_in_runs else {"digest": digest, "budget": budget}
+    def facts(self, head: Head, spent: Amounts | None = None) -> dict[str, str] | None:
+        """Return what checkpoints say of their run, should the run store be lost and they not.
+
+        Args:
+            spent: By the try that ends with the checkpoint.
+        """
+        if self.log_in_runs:
+            return None
+        useful = write_amounts(added(read_amounts(head.spent_useful), spent or {}))
+        known = {name: str(getattr(head, name)) for name in FACTS}
+        return {name: text for name, text in {**known, "spent_useful": useful}.items() if text}
 
     def forget_blobs_later(self, run_id: str) -> None:
         """Let blobs that are in a store of their own go about when the ended run does."""

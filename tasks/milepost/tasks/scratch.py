@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from secrets import randbelow
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -59,7 +60,8 @@ class Scratch:
         self._patiently = patiently
         self._keep_spent = keep_spent
         self._announce = announce
-        self._saves = 0
+        # Not from 0: if the run store was lost, an earlier try may have had the same token.
+        self._saves = randbelow(1 << 31)
         self._stands = claim.head.progress_at
 
     def saved(self) -> Any:

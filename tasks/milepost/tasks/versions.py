@@ -31,6 +31,8 @@ class Place:
     stage: Stage
     head: Head
     """Its stage due is another if the one that was due is no more."""
+    due: str
+    """The stage due as the run store has it."""
 
     @property
     def changes(self) -> dict[str, str | int]:
@@ -75,9 +77,9 @@ class Versions:
         """The highest version."""
         return max(self._known.values(), key=lambda pipeline: order(pipeline.version))
 
-    def of(self, head: Head) -> Pipeline:
-        """Return the run's own version, else the highest."""
-        return self._known.get(head.version) or self.current
+    def of(self, version: str) -> Pipeline:
+        """Return that version, else the highest."""
+        return self._known.get(version) or self.current
 
     def place(self, head: Head) -> Place:
         """Find the code for the step due.
@@ -87,7 +89,7 @@ class Versions:
             StageGone: No stage here is the one due.
             StagesReordered: A stage would be run twice, or never.
         """
-        pipeline = self.of(head)
+        pipeline = self.of(head.version)
         if pipeline.version != head.version and order(head.version) > order(pipeline.version):
             raise VersionAhead(
                 f"Run {head.run_id} is of version {head.version} of pipeline {self.name}; this worker "
@@ -96,8 +98,8 @@ class Versions:
             )
         stage = pipeline.stages.get(head.stage)
         if stage is not None and head.fingerprint in (pipeline.fingerprint, ""):
-            return Place(pipeline, stage, head)
-        name = pipeline.name_now(head.stage)
+            return Place(pipeline, stage, head, head.stage)
+        name = pipeline.due_now(head.stage)
         if name is None:
             raise StageGone(
                 f"Stage {head.stage} is due in run {head.run_id} of pipeline {self.name} {head.version}; "
@@ -107,9 +109,10 @@ class Versions:
                 run_id=head.run_id,
             )
         _check_order(head, pipeline, name)
-        if head.stage in pipeline.instead:
+        due = head.stage
+        if due in pipeline.instead:
             head = replace(head, stage=name)
-        return Place(pipeline, pipeline.stages[name], head)
+        return Place(pipeline, pipeline.stages[name], head, due)
 
 
 def _check_order(head: Head, pipeline: Pipeline, due: str) -> None:
@@ -119,8 +122,8 @@ def _check_order(head: Head, pipeline: Pipeline, due: str) -> None:
         return
     at, names = plan.index(head.stage), [*pipeline.stages]
     here = names.index(due)
-    done = {pipeline.name_now(name) for name in plan[:at] if name not in pipeline.instead}
-    left = {pipeline.name_now(name) for name in plan[at + 1 :] if name not in pipeline.instead}
+    done = {pipeline.name_now(name) for name in plan[:at]}
+    left = {pipeline.name_now(name) for name in plan[at + 1 :]}
     again = [name for name in names[here:] if name in done]
     never = [name for name in names[:here] if name in left]
     if again or never:

@@ -182,10 +182,13 @@ class RunStore(ABC):
         """Give the claim up uncounted and enqueue the stage again; False: fenced."""
 
     @abstractmethod
-    def put_off(self, head: Head, *, nonce: str, delay_ms: int | None, error: str) -> bool:
+    def put_off(
+        self, head: Head, *, nonce: str, delay_ms: int | None, error: str, ran: bool
+    ) -> bool:
         """Let a run that is queued, or whose claim has *nonce*, wait, for a time or paused; *error* says why.
 
-        None of it counts as a failure. False: the run is no longer as *head* says, and nothing was done.
+        None of it counts as a failure; as an attempt only if the stage *ran*. False: the run is no longer
+        as *head* says, and nothing was done.
         """
 
     @abstractmethod
@@ -231,8 +234,15 @@ class RunStore(ABC):
         """
 
     @abstractmethod
-    def reinstate(self, head: Head) -> bool:
-        """Make a head that was rebuilt from the log, in its status; False: there is another already."""
+    def unmark(self, head: Head) -> bool:
+        """Let looks return the run again that stands still, in a moment; False: it is as *head* no longer."""
+
+    @abstractmethod
+    def reinstate(self, head: Head, delay_ms: int = 0) -> bool:
+        """Make a head that was rebuilt from the log, in its status; False: there is another already.
+
+        A scheduled one is due after *delay_ms*.
+        """
 
     @abstractmethod
     def pause(self, run_id: str) -> RunStatus | None:

@@ -39,7 +39,9 @@ class BookedCommands(RunStore):
     def push(self, push: Push) -> None:
         """Put a message on its queue, as part of the work."""
 
-    def put_off(self, head: Head, *, nonce: str, delay_ms: int | None, error: str) -> bool:
+    def put_off(
+        self, head: Head, *, nonce: str, delay_ms: int | None, error: str, ran: bool
+    ) -> bool:
         wanted = RunStatus.PAUSED if delay_ms is None else RunStatus.SCHEDULED
         expected = RunStatus.RUNNING if nonce else RunStatus.QUEUED
 
@@ -51,7 +53,9 @@ class BookedCommands(RunStore):
                 return True
             if now.nonce != nonce or now.status is not expected:
                 return False
-            self._claims(book).unclaim(now)
+            now = self._claims(book).unclaim(now)
+            if nonce and not ran:
+                book.change(head.run_id, attempt=now.attempt - 1, tries=now.tries - 1)
             book.change(head.run_id, last_nonce=nonce, error=error, published_at=0)
             if delay_ms is None or now.pause:
                 self._claims(book).rest(book.change(head.run_id, status=RunStatus.PAUSED))
@@ -92,19 +96,25 @@ class BookedCommands(RunStore):
         return self.work(requeue, head.run_id)
 
     def mark(self, head: Head) -> bool:
+        return self._mark(head, None)
+
+    def unmark(self, head: Head) -> bool:
+        return self._mark(head, LEASE_MS)
+
+    def _mark(self, head: Head, delay_ms: int | None) -> bool:
         expected = (head.status, head.timeline, head.sequence)
 
         def mark(book: Book) -> bool:
             now = book.get(head.run_id)
             if now is None or (now.status, now.timeline, now.sequence) != expected:
                 return False
-            book.change(head.run_id, marked=now.status)
-            book.look_at(head.run_id, None)
+            book.change(head.run_id, marked=now.status if delay_ms is None else "")
+            book.look_at(head.run_id, None if delay_ms is None else book.now + delay_ms)
             return True
 
         return self.work(mark, head.run_id)
 
-    def reinstate(self, head: Head) -> bool:
+    def reinstate(self, head: Head, delay_ms: int = 0) -> bool:
         def reinstate(book: Book) -> bool:
             new = replace(head, created_at=book.new_created_at())
             if not book.add(new):
@@ -112,6 +122,8 @@ class BookedCommands(RunStore):
                 return stands is not None and stands.token == head.token
             if head.status is RunStatus.QUEUED:
                 book.look_at(head.run_id, book.now)
+            elif head.status is RunStatus.SCHEDULED:
+                book.look_at(head.run_id, book.now + delay_ms)
             elif head.status in (RunStatus.COMPLETED, RunStatus.CANCELLED):
                 book.change(head.run_id, finished_at=book.now)
                 self._retain(book, head.run_id)
@@ -160,6 +172,8 @@ class BookedCommands(RunStore):
                     finished_at=0,
                 )
             now = book.change(now.run_id, pause=0, marked="")
+            if expected is RunStatus.PAUSED:
+                now = book.change(now.run_id, error="")
             if expected is not RunStatus.RUNNING:
                 self._claims(book).enqueue(now, 0, book.now)
             return True

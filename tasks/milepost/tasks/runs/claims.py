@@ -175,7 +175,7 @@ class Claims:
             return after
         at_rest = after.status in (RunStatus.FAILED, RunStatus.PAUSED)
         if at_rest and after.log_elsewhere and after.marked != after.status:
-            self._book.look_at(run_id, now + 12 * LEASE_MS)
+            self._book.look_at(run_id, now + 2 * LEASE_MS)
             return after
         if after.status is not RunStatus.RUNNING:
             self._book.look_at(run_id, None)

@@ -182,9 +182,11 @@ class RedisRunStore(RunStore):
         args = [claim.token, claim.nonce, *_push(push), self._patience_ms]
         return bool(self._text(self._run("hand_back", claim.head.run_id, args)) == "queued")
 
-    def put_off(self, head: Head, *, nonce: str, delay_ms: int | None, error: str) -> bool:
+    def put_off(
+        self, head: Head, *, nonce: str, delay_ms: int | None, error: str, ran: bool
+    ) -> bool:
         delay = -1 if delay_ms is None else delay_ms
-        args = [head.timeline, head.sequence, nonce, delay, error]
+        args = [head.timeline, head.sequence, nonce, delay, error, int(ran)]
         return bool(self._run("put_off", head.run_id, args))
 
     def set_budget(self, head: Head, budget: str) -> bool:
@@ -214,14 +216,26 @@ class RedisRunStore(RunStore):
         return bool(self._run("requeue", head.run_id, [*args, patience_ms]))
 
     def mark(self, head: Head) -> bool:
-        return bool(self._run("mark", head.run_id, [head.status, head.timeline, head.sequence]))
+        args = [head.status, head.timeline, head.sequence, -1]
+        return bool(self._run("mark", head.run_id, args))
 
-    def reinstate(self, head: Head) -> bool:
+    def unmark(self, head: Head) -> bool:
+        args = [head.status, head.timeline, head.sequence, _LEASE_MS]
+        return bool(self._run("mark", head.run_id, args))
+
+    def reinstate(self, head: Head, delay_ms: int = 0) -> bool:
         fields = head.to_fields()
         for name in ("run_id", "tags", "created_at", "status"):
             del fields[name]
         flat = [part for pair in fields.items() for part in pair]
-        about = [json.dumps(head.tags), head.pipeline, head.status, head.token, self._ttl_ms]
+        about = [
+            json.dumps(head.tags),
+            head.pipeline,
+            head.status,
+            head.token,
+            self._ttl_ms,
+            delay_ms,
+        ]
         return bool(self._run("reinstate", head.run_id, [*about, *flat]))
 
     def pause(self, run_id: str) -> RunStatus | None:

@@ -36,7 +36,7 @@ class Rebuilding(RunStoreCase):
             if way == "fail":
                 store.fail(claim, "{}", None)
             elif way == "put off":
-                store.put_off(claim.head, nonce=claim.nonce, delay_ms=None, error="{}")
+                store.put_off(claim.head, nonce=claim.nonce, delay_ms=None, error="{}", ran=True)
             else:
                 store.pause(head.run_id)
                 store.hand_back(claim, None)
@@ -57,6 +57,18 @@ class Rebuilding(RunStoreCase):
         assert not store.mark(paused)
         assert read(store, head.run_id).marked == ""
         assert not store.mark(replace(head, run_id="nobody"))
+
+    def test_what_is_to_be_told_anew_is_looked_at_again(self, store: RunStore) -> None:
+        head = created(store, elsewhere())
+        store.pause(head.run_id)
+        paused = read(store, head.run_id)
+        assert store.mark(paused)
+        for _ in range(2):
+            assert store.unmark(paused)
+        assert read(store, head.run_id).marked == ""
+        assert self.looked_at(store, head.run_id).status is RunStatus.PAUSED
+        assert store.resume(paused)
+        assert not store.unmark(paused)
 
     def test_where_the_log_is_here_nobody_asks(self, store: RunStore) -> None:
         head = created(store)

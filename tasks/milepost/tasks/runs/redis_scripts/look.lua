@@ -46,7 +46,7 @@ for i = 7, #ARGV do
     elseif status ~= 'running' then
       local elsewhere, marked = unpack(get(run, 'log_elsewhere', 'marked'))
       if elsewhere == '1' and marked ~= status and (status == 'failed' or status == 'paused') then
-        due(run, NOW + 12 * ARGV[4])
+        due(run, NOW + 2 * ARGV[4])
         reply[#reply + 1] = redis.call('HGETALL', key(run))
       else
         undue(run)

@@ -1,12 +1,12 @@
 -- Make the head of a run that is known from its log. Returns 1, or 0 if another is there.
--- KEYS: head    ARGV: P, run, tags (JSON), pipeline, status, token, ttl, field, value, ...
+-- KEYS: head    ARGV: P, run, tags (JSON), pipeline, status, token, ttl, delay, field, value, ...
 local run, status = ARGV[2], ARGV[5]
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return redis.call('HGET', KEYS[1], 'token') == ARGV[6] and 1 or 0
 end
 local time = redis.call('TIME')
 local created = time[1] * 1000000 + time[2]
-redis.call('HSET', KEYS[1], 'run_id', run, 'tags', ARGV[3], 'created_at', created, unpack(ARGV, 8))
+redis.call('HSET', KEYS[1], 'run_id', run, 'tags', ARGV[3], 'created_at', created, unpack(ARGV, 9))
 redis.call('ZADD', P .. 'pipeline:' .. ARGV[4], created, run)
 for _, tag in ipairs(cjson.decode(ARGV[3])) do
   redis.call('ZADD', P .. 'tag:' .. tag, created, run)
@@ -14,6 +14,8 @@ end
 become(run, status)
 if status == 'queued' then
   due(run, NOW)
+elseif status == 'scheduled' then
+  due(run, NOW + ARGV[8])
 elseif status == 'completed' or status == 'cancelled' then
   set(run, 'finished_at', NOW)
   retain(run, ARGV[7])

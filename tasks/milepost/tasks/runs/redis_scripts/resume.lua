@@ -18,6 +18,9 @@ if status == 'failed' then
   set(run, 'attempt', 0, 'failures', 0, 'crashes', 0, 'suspicions', 0, 'trial', 0, 'finished_at', 0)
 end
 set(run, 'pause', 0, 'marked', '')
+if status == 'paused' then
+  set(run, 'error', '')
+end
 if status ~= 'running' then
   enqueue(run, 0, NOW)
 end
