@@ -44,16 +44,16 @@ def outcomes() -> dict[str, subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def run(
     outcomes: dict[str, subprocess.CompletedProcess[str]],
-    redis_url: str,
-    postgres_url: str,
-    seaweed_server: SeaweedServer,
+    request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> Any:
-    """Run a section once and return how it ended."""
+    """Run a section once, on emptied servers, and return how it ended."""
 
     def run(where: str) -> subprocess.CompletedProcess[str]:
         if where not in outcomes:
             section = next(s for s in SECTIONS if s.where == where)
+            redis_url, postgres_url = map(request.getfixturevalue, ("redis_url", "postgres_url"))
+            seaweed_server: SeaweedServer = request.getfixturevalue("seaweed_server")
             env = {n: v for n, v in os.environ.items() if not n.startswith("MILEPOST_")}
             env |= {
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}",

@@ -2,90 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import date
+from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from pydantic import BaseModel
 
+from integration.deploys import Deploys, begun, finish, step
 from milepost.checkpointing import InvalidName, Misconfigured
-from milepost.tasks import Context, Milepost, Run, RunPaused, RunStatus, TaskSettings
-from milepost.tasks.engine import StageFailed
+from milepost.tasks import Context, RunPaused, RunStatus
 from milepost.tasks.versions import order
-from support.s3_server import MotoServer, store_url
-
-
-class Deploys:
-    """Apps with different code on the same stores; each notes which of its stages ran."""
-
-    def __init__(self, url: str, checkpoints: str | None) -> None:
-        self._url, self._checkpoints = url, checkpoints
-        self._apps: list[Milepost] = []
-        self.ran: list[str] = []
-
-    def app(self, *stages: str, version: str = "1", waits: float = 0) -> Milepost:
-        """An app whose pipeline ``line`` has these stages; ``b<a`` is b, which was called a."""
-        app = Milepost(
-            self._url,
-            checkpoints=self._checkpoints,
-            settings=TaskSettings(deploy_seconds=waits),
-        )
-        self._apps.append(app)
-        self.define(app, *stages, version=version)
-        return app
-
-    def define(self, app: Milepost, *stages: str, version: str) -> None:
-        line = app.pipeline("line", version=version)
-        for stage in stages:
-            name, _, former = stage.partition("<")
-            line.stage(name=name, formerly=[former] if former else [])(self._body(name, version))
-
-    def _body(self, name: str, version: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        def body(state: dict[str, Any]) -> dict[str, Any]:
-            self.ran.append(f"{name}{version}")
-            return {**state, name: version}
-
-        return body
-
-    def close(self) -> None:
-        for app in self._apps:
-            app.close()
-            app.celery.close()
-
-
-@pytest.fixture(params=["one Redis", "S3"])
-def deploys(
-    request: pytest.FixtureRequest, redis_url: str, moto_server: MotoServer
-) -> Iterator[Deploys]:
-    checkpoints = None
-    if request.param == "S3":
-        checkpoints = store_url(moto_server.endpoint, uuid4().hex)
-    there = Deploys(redis_url, checkpoints)
-    yield there
-    there.close()
-
-
-def step(app: Milepost, run_id: str) -> str:
-    head = app.run(run_id).head
-    return app.runtime.engine.execute(head.pipeline, head.step)
-
-
-def finish(app: Milepost, run_id: str) -> Run:
-    run = app.run(run_id)
-    for _ in range(10):
-        if run.status.ended or run.status is RunStatus.PAUSED:
-            return run
-        step(app, run_id)
-    raise AssertionError(f"the run does not end: {run.head}")
-
-
-def begun(app: Milepost, steps: int = 1) -> str:
-    run = app.start("line", {})
-    for _ in range(steps):
-        step(app, run.id)
-    return run.id
 
 
 def test_versions_are_compared_by_their_parts() -> None:
@@ -325,73 +250,6 @@ def test_progress_is_of_the_stage_that_saved_it(deploys: Deploys) -> None:
     for run in runs.values():
         assert finish(new, run.id).status is RunStatus.COMPLETED
     assert seen == {"renamed": {"half": True}, "removed": None}
-
-
-class Old(BaseModel):
-    name: str
-
-
-class New(BaseModel):
-    first: str
-    last: str
-    born: date = date(2000, 1, 1)
-
-
-def test_states_are_upcast(deploys: Deploys) -> None:
-    old = deploys.app(version="0")
-    first = old.pipeline("people", version="1")
-
-    @first.stage
-    def ask(state: Old) -> Old:
-        return state
-
-    @first.stage
-    def greet(state: Old) -> Old:
-        raise AssertionError
-
-    run = first.start(Old(name="Ada Lovelace"))
-    step(old, run.id)
-    new = deploys.app(version="0")
-    third = new.pipeline("people", version="3")
-
-    @third.upcast("1")
-    def split(state: dict[str, Any]) -> dict[str, Any]:
-        first, last = state.pop("name").split()
-        return {"first": first, "last": last}
-
-    @third.upcast("2")
-    def date_of_birth(state: dict[str, Any]) -> dict[str, Any]:
-        return {**state, "born": "1815-12-10"}
-
-    @third.stage(name="ask")
-    def ask_again(state: New) -> New:
-        raise AssertionError
-
-    @third.stage(name="greet")
-    def greet_newly(state: New) -> New:
-        assert state == New(first="Ada", last="Lovelace", born=date(1815, 12, 10))
-        return state.model_copy(update={"last": "King"})
-
-    assert new.run(run.id).state == New(first="Ada", last="Lovelace", born=date(1815, 12, 10))
-    finished = finish(new, run.id)
-    assert finished.state == New(first="Ada", last="King", born=date(1815, 12, 10))
-
-
-def test_an_upcaster_that_fails_sets_the_run_aside_with_its_state(deploys: Deploys) -> None:
-    run_id = begun(deploys.app("a", "b"))
-    new = deploys.app("a", "b", version="2")
-    line = new.versions["line"].current
-
-    @line.upcast("1")
-    def forgets(state: dict[str, Any]) -> None:
-        state.clear()
-
-    with pytest.raises(StageFailed, match="upcaster of pipeline line returned None"):
-        step(new, run_id)
-    assert new.run(run_id).status is RunStatus.FAILED
-    fixed = deploys.app("a", "b", version="2")
-    fixed.run(run_id).retry()
-    assert finish(fixed, run_id).state == {"a": "1", "b": "2"}
 
 
 def test_definitions_that_contradict_themselves_are_refused(deploys: Deploys) -> None:

@@ -15,7 +15,6 @@ import redis
 from milepost.checkpointing import (
     AlreadyExists,
     CheckpointKey,
-    CheckpointStore,
     Misconfigured,
     Record,
     Unavailable,
@@ -286,6 +285,6 @@ def test_tiers_that_cannot_be_are_refused(url: str) -> None:
 
 def test_the_location_shows_both_and_no_password(server: RedisServer, cold: Cold) -> None:
     url = server.url.replace("//", "//user:hidden@")
-    store: CheckpointStore = TieredCheckpointStore(RedisCheckpointStore(url), cold, "async")
-    assert store.location.endswith(f"|{cold.location}|async")
-    assert "hidden" not in store.location
+    with TieredCheckpointStore(RedisCheckpointStore(url), cold, "async") as store:
+        assert store.location.endswith(f"|{cold.location}|async")
+        assert "hidden" not in store.location
