@@ -256,8 +256,7 @@ class Serializer:
         except CheckpointError as error:
             raise _placed(error, record.key) from error
         checkpoint = Checkpoint.model_construct(metadata=metadata, **parts._asdict())
-        if manifest is not None:
-            checkpoint._manifest = manifest
+        object.__setattr__(checkpoint, "_manifest", manifest)
         return checkpoint
 
     def manifest(self, record: Record) -> Manifest | None:

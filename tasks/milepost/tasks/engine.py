@@ -122,12 +122,14 @@ class Engine:
             head = claim.head
             try:
                 place = self._runtime.versions[pipeline].place(head)
-                check_budget(head, spent_so_far(head))
+                if head.budget:
+                    check_budget(head, spent_so_far(head))
             except CodeMismatch as error:
                 return self._turned_away(head, claim.nonce, error)
             except BudgetExceeded as error:
                 return self._park(claim, error, ran=False)
-            claim = replace(claim, head=place.head)
+            if place.head is not head:
+                claim = replace(claim, head=place.head)
             meter = Meter(self._runtime, claim)
             guard = partial(self._committer.guard, bid)
             scratch = Scratch(self._runtime, claim, guard, self._patiently, meter.keep, announce)

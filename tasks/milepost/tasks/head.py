@@ -192,8 +192,10 @@ class Head:
 
     @classmethod
     def from_fields(cls, raw: Iterable[tuple[bytes, bytes]]) -> Head:
-        """Read what `to_fields` wrote; fields of a newer release are passed over."""
-        return cls(**{_NAMES[name]: _READ[name](text) for name, text in raw if name in _NAMES})
+        """Read what `to_fields` wrote; fields of a newer release are passed over, and empty ones."""
+        values = {_NAMES[name]: _READ[name](text) for name, text in raw if text and name in _NAMES}
+        values.setdefault("digest", "")
+        return cls(**values)
 
 
 def _tags(text: bytes) -> tuple[str, ...]:

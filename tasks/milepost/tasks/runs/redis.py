@@ -37,6 +37,10 @@ _SCRIPTS = (
 )  # fmt: skip
 _LEASE_MS = 5_000
 _ASIDE = "milepost:aside"
+_SELDOM = frozenset({
+    "budget", "spent_try", "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms",
+    "wasted_ms", "written_bytes", "log_elsewhere", "marked", "tries", "progress", "progress_at",
+})  # fmt: skip
 
 
 class RedisRunStore(RunStore):
@@ -74,6 +78,8 @@ class RedisRunStore(RunStore):
         fields = head.to_fields()
         for name in ("run_id", "digest", "tags", "created_at", "status"):
             del fields[name]
+        # What most runs never have takes neither place nor time.
+        fields = {k: v for k, v in fields.items() if k not in _SELDOM or v not in ("", "0")}
         flat = [part for pair in fields.items() for part in pair]
         reply = self._run(
             "create",
@@ -142,7 +148,7 @@ class RedisRunStore(RunStore):
                 "time_limit_ms": following.time_limit_ms,
                 "patience_ms": self._patience_ms,
             }
-        fields |= {"progress_at": "", "progress": "", **commit.changes}
+        fields |= commit.changes
         reply = self._run(
             "advance",
             claim.head.run_id,
