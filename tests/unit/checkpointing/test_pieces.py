@@ -157,12 +157,12 @@ def test_what_is_no_list_of_pieces_is_damage(body: bytes) -> None:
 
 
 def test_a_checkpoint_is_no_piece() -> None:
-    """Even one that was written, whole and sound, under the name of a piece."""
+    """Even one of its size that was written, whole and sound, under the name of a piece."""
     store = written()
     path, piece = next(iter(store.blobs().items()))
-    metadata = CheckpointMetadata(**piece.key._asdict())
-    forged = Serializer().encode(Checkpoint(metadata=metadata, state="x"))
-    assert forged.key.path == path
+    sound, header = Serializer(SMALL), open_header(piece.header)
+    forged = sound._record(piece.key, header.metadata, CodecId.JSON, piece.body)
+    assert (forged.key.path, len(forged.body)) == (path, header.inflated_bytes)
     store._runs["run"][path] = forged
     with pytest.raises(Corrupt, match="is no piece"):
         manager(store).restore("run")
