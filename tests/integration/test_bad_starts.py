@@ -17,7 +17,14 @@ from milepost.checkpointing import (
     TooLarge,
     Unavailable,
 )
-from milepost.tasks import InputMismatch, Milepost, RunStatus, StateInvalid, UnknownPipeline
+from milepost.tasks import (
+    InputMismatch,
+    Milepost,
+    RunQuery,
+    RunStatus,
+    StateInvalid,
+    UnknownPipeline,
+)
 from milepost.tasks.settings import TaskSettings
 from support.ports import free_port
 from support.s3_server import store_url
@@ -141,4 +148,6 @@ def test_a_broker_that_is_down_loses_no_run(redis_url: str) -> None:
 
         assert app.start("plain", {}, run_id="waits").id == run.id
         assert run.status is RunStatus.QUEUED
-        assert [head.run_id for head in app.runs.find(status=RunStatus.QUEUED).items] == [run.id]
+        assert [head.run_id for head in app.runs.find(RunQuery.of(RunStatus.QUEUED)).items] == [
+            run.id
+        ]

@@ -125,7 +125,7 @@ def test_the_same_id_again(shell: Shell) -> None:
         (["start", "counting", "--run-id", "../etc/passwd"], 2, "is not a valid run id"),
         (["status", "nobody"], 3, "No run nobody"),
         (["retry", "nobody"], 3, "No run nobody"),
-        (["cancel", "run-1"], 4, "has completed"),
+        (["cancel", "run-1"], 4, "is completed"),
         (["-A", "no.such.module", "runs"], 2, "No such option"),
         (["runs", "-A", "no.such.module"], 2, "No module 'no.such.module'"),
         (["retry"], 2, "Name runs, or choose them with --status."),

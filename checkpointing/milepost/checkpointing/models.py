@@ -142,6 +142,8 @@ class CheckpointMetadata(BaseModel):
     error: Annotated[str, AfterValidator(_writable)] | None = None
     facts: dict[str, str] | None = None
     """What nothing else tells of a run whose run store is lost."""
+    note: str | None = None
+    """What an operator did to come here: rewound, skipped, edited, forked; None: a stage's own work."""
 
     @property
     def key(self) -> CheckpointKey:

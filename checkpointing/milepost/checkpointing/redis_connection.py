@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 from zlib import crc32
 
@@ -31,6 +31,7 @@ from redis.retry import Retry
 from .errors import CheckpointError, Misconfigured, Refused, Unavailable
 from .settings import CheckpointSettings
 
+T = TypeVar("T")
 SCHEMES = frozenset({"redis", "rediss", "unix", "redis+socket"})
 SHARDS = 16
 """Everything of a run lies in one of this many hash slots. Part of the layout: never change."""
@@ -212,20 +213,58 @@ class Scripts:
             self._client.script_load(script.script)
             return self._send(command)
 
+    def call_many(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+    ) -> list[Any]:
+        """Call a script many times in one round trip and return the replies in order."""
+        script = self._scripts[name]
+        commands = [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
+        try:
+            return self._send_all(commands)
+        except NoScriptError:
+            self._client.script_load(script.script)
+            return self._send_all(commands)
+
     def _send(self, command: tuple[Any, ...]) -> Any:
+        return self._exchange(
+            lambda connection: connection.send_command(*command),
+            lambda connection: connection.read_response(),
+        )
+
+    def _send_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        def read(connection: Any) -> list[Any]:
+            replies: list[Any] = []
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except ResponseError as error:
+                    # The rest has to be read before anybody hears of it.
+                    replies.append(error)
+            for reply in replies:
+                if isinstance(reply, ResponseError):
+                    raise reply
+            return replies
+
+        return self._exchange(
+            lambda connection: connection.send_packed_command(connection.pack_commands(commands)),
+            read,
+        )
+
+    def _exchange(self, send: Callable[[Any], None], read: Callable[[Any], T]) -> T:
         lease = getattr(self._own, "lease", None)
         if lease is None:
             lease = self._own.lease = _Lease(self._client.connection_pool)
         connection = lease.connection
 
-        def round_trip() -> Any:
-            connection.send_command(*command)
-            return connection.read_response()
+        def round_trip() -> T:
+            send(connection)
+            return read(connection)
 
         try:
-            return connection.retry.call_with_retry(
+            reply: T = connection.retry.call_with_retry(
                 round_trip, lambda error: connection.disconnect()
             )
+            return reply
         except ResponseError:
             raise
         except BaseException:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .closing import Closing
@@ -86,10 +87,19 @@ class Database(Closing):
 
         return self._repeatedly(whole, run_id)
 
-    def prepare(self, component: str, version: int, tables: MetaData) -> None:
-        """Make the tables of *component* if they are not there; closed when this raises.
+    def prepare(
+        self,
+        component: str,
+        version: int,
+        tables: MetaData,
+        upgrades: Mapping[int, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
+        """Make the tables of *component*, or bring older ones up to *version*; closed when this raises.
 
         Any number of processes may do so at once.
+
+        Args:
+            upgrades: The statements that lead to each version from the one before.
 
         Raises:
             Refused: A newer Milepost made them, or the database does not let us.
@@ -106,11 +116,27 @@ class Database(Closing):
             ).scalar()
             return None if found is None else int(found)
 
+        def upgrade(connection: Connection, found: int) -> int:
+            if found >= version:
+                return found
+            for step in range(found + 1, version + 1):
+                for statement in upgrades[step]:
+                    connection.execute(text(statement))
+            tables.create_all(connection)
+            for table in tables.tables.values():
+                for index in table.indexes:
+                    index.create(connection, checkfirst=True)
+            connection.execute(
+                text("UPDATE milepost_schema SET version = :version WHERE component = :component"),
+                {"component": component, "version": version},
+            )
+            return version
+
         def make(connection: Connection) -> int:
             if not self.is_sqlite:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
             if (found := stands(connection)) is not None:
-                return found
+                return upgrade(connection, found)
             connection.execute(
                 text(
                     "CREATE TABLE IF NOT EXISTS milepost_schema "
@@ -125,7 +151,9 @@ class Database(Closing):
             return version
 
         try:
-            found = self.single(stands) or self.transaction(make)
+            found = self.single(stands) or 0
+            if found < version:
+                found = self.transaction(make)
         except CheckpointError:
             self.close()
             raise

@@ -53,7 +53,8 @@ class CheckpointWriter(CheckpointReader):
         """Remove what a run has in a store for blobs alone, if there is one; return how many records."""
         return 0 if self.blobs is self.store else self.blobs.delete_run(run_id)
 
-    def expire_blobs(self, run_id: str, seconds: float) -> None:
-        """Let what a run has in a store for blobs alone be gone after so long."""
+    def expire_blobs(self, run_id: str, seconds: float | None) -> None:
+        """Let what a run has in a store for blobs alone be gone after so long; None: never."""
         if self.blobs is not self.store:
-            self.blobs.expire_run(run_id, datetime.now(UTC) + timedelta(seconds=seconds))
+            at = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+            self.blobs.expire_run(run_id, at)

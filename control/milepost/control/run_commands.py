@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from milepost.checkpointing import Misconfigured
-from milepost.tasks import Conflict, Head, Run, RunStatus, UnknownRun
+from milepost.tasks import Conflict, Head, Run, RunQuery, RunStatus, UnknownRun
 from milepost.tasks.duration import seconds
 
 from .display import as_json, checkpoints_table, print_json, print_run, runs_table
@@ -85,13 +85,13 @@ def runs(
     as_lines: bool,
 ) -> None:
     """List runs, youngest first."""
-    page = load_app(app_name).runs.find(
-        status=RunStatus(wanted) if wanted else None,
+    query = RunQuery(
+        status=frozenset({RunStatus(wanted)} if wanted else ()),
         pipeline=pipeline,
         tag=tag,
         since_ms=None if since is None else int((time.time() - seconds(since)) * 1000),
-        limit=limit,
     )
+    page = load_app(app_name).runs.find(query, limit=limit)
     if as_lines:
         for head in page.items:
             print_json(as_json(head))
@@ -139,9 +139,8 @@ def retry(
     ids = [*run_ids]
     cursor: str | None = None
     while wanted:
-        page = app.runs.find(
-            status=RunStatus(wanted), pipeline=pipeline, tag=tag, cursor=cursor, limit=500
-        )
+        query = RunQuery(status=frozenset({RunStatus(wanted)}), pipeline=pipeline, tag=tag)
+        page = app.runs.find(query, cursor=cursor, limit=500)
         ids += [head.run_id for head in page.items]
         if (cursor := page.cursor) is None:
             break

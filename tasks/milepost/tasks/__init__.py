@@ -1,6 +1,7 @@
 """Pipelines as chains of Celery tasks, and the engine that executes one step of them."""
 
 from .app import Milepost
+from .bulk import Bulk, Summary
 from .context import Context
 from .errors import (
     BudgetExceeded,
@@ -20,14 +21,18 @@ from .errors import (
 )
 from .head import Head, RunStatus
 from .pipeline import Pipeline
+from .query import RunQuery
 from .retry import Retry
 from .run import Run
 from .settings import TaskSettings
 from .spent import Spent
+from .transitions import Command
 
 __all__ = [
     "BudgetExceeded",
+    "Bulk",
     "ClaimLost",
+    "Command",
     "Conflict",
     "Context",
     "HandBack",
@@ -41,10 +46,12 @@ __all__ = [
     "RunCancelled",
     "RunFailed",
     "RunPaused",
+    "RunQuery",
     "RunStatus",
     "Spent",
     "StageTimeout",
     "StateInvalid",
+    "Summary",
     "TaskError",
     "TaskSettings",
     "UnknownPipeline",

@@ -14,6 +14,7 @@ from milepost.checkpointing import Checkpoint, CheckpointManager, Misconfigured,
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.checkpointing.redis_connection import redacted
 
+from .bulk import Bulk
 from .celery_task import create_task
 from .context import Context
 from .errors import HandBack, UnknownPipeline
@@ -172,6 +173,11 @@ class Milepost:
     def lifecycle(self) -> Lifecycle:
         """Commands on runs."""
         return self.runtime.lifecycle
+
+    @property
+    def bulk(self) -> Bulk:
+        """Commands on all runs that a query finds."""
+        return Bulk(self.runs, self.lifecycle)
 
     def close(self) -> None:
         """Sign off and give back this process's connections; the next use opens new ones."""

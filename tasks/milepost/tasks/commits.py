@@ -110,7 +110,7 @@ class Committer:
         following = pipeline.following(place.stage.name)
         routed = push = None
         if following is not None:
-            routed = self._runtime.routing.next(pipeline.name, following)
+            routed = self._runtime.routing.next(pipeline.name, following, head.run_priority)
             due = Step(
                 head.run_id, metadata.sequence, routed.stage, metadata.timeline, metadata.lane
             )

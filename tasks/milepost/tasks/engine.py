@@ -261,7 +261,7 @@ class Engine:
     ) -> str:
         retry = retry or stage.options.retry
         delay = retry.delay_seconds(claim.head.failures + 1, error)
-        text = describe(error, stage.name)
+        text = describe(error, claim.head.pipeline, stage.name)
         milliseconds = None if delay is None else int(delay * 1000)
         if not self._patiently(self._runs.fail, claim, text, milliseconds):
             context.log.warning(
@@ -292,7 +292,7 @@ class Engine:
         return refusal
 
     def _park(self, claim: Claim, error: BudgetExceeded, *, ran: bool) -> str:
-        text = describe(error, claim.head.stage)
+        text = describe(error, claim.head.pipeline, claim.head.stage)
         done = self._patiently(
             self._runs.put_off, claim.head, nonce=claim.nonce, delay_ms=None, error=text, ran=ran
         )
@@ -305,7 +305,7 @@ class Engine:
         since = before.get("since", now) if before.get("type") == type(error).__name__ else now
         waited = now - since >= self._runtime.settings.deploy_seconds * 1000
         delay_ms = None if waited and not isinstance(error, VersionAhead) else _ELSEWHERE_MS
-        text = describe(error, head.stage, since=since)
+        text = describe(error, head.pipeline, head.stage, since=since)
         if not self._patiently(
             self._runs.put_off, head, nonce=nonce, delay_ms=delay_ms, error=text, ran=False
         ):

@@ -29,6 +29,8 @@ class RunStatus(StrEnum):
     SCHEDULED = "scheduled"
     PAUSED = "paused"
     CANCELLING = "cancelling"
+    REDIRECTING = "redirecting"
+    """An operator's rewind, skip or edit is being written."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -71,6 +73,12 @@ class Head:
     """The names of those stages in their order, as JSON."""
     status: RunStatus = RunStatus.QUEUED
     tags: tuple[str, ...] = ()
+    tenant: str = ""
+    """On whose behalf it was started; empty: nobody's in particular."""
+    run_priority: str = ""
+    """The priority that its start asked for, in place of those of the stages; empty: theirs."""
+    origin: str = ""
+    """The run and checkpoint it was forked from, as ``run id/checkpoint id``."""
 
     timeline: int = 0
     lane: str = "main"
@@ -136,7 +144,11 @@ class Head:
     patience_ms: int = 0
     pause: int = 0
     intent: str = ""
-    """The id of the checkpoint with which the run is being cancelled."""
+    """The id of the checkpoint with which the run is being cancelled or redirected."""
+    status_before: str = ""
+    """In which the run was when that began."""
+    due_before: int = 0
+    """When it was to be looked at then."""
     created_at: int = 0
     updated_at: int = 0
     finished_at: int = 0
@@ -155,6 +167,13 @@ class Head:
     def failure(self) -> dict[str, Any] | None:
         """The last failure of the stage due, or why the run was set aside."""
         return json.loads(self.error) if self.error else None
+
+    @property
+    def error_group(self) -> str:
+        """The fingerprint that its failure shares with failures of the same cause; empty if not failed."""
+        if self.status is not RunStatus.FAILED:
+            return ""
+        return str((self.failure or {}).get("group", ""))
 
     @property
     def is_parked(self) -> bool:
@@ -210,8 +229,8 @@ _READ: dict[bytes, Callable[[bytes], Any]] = {
 } | {b"status": _STATUSES.__getitem__, b"tags": _tags}
 
 FACTS = (
-    "digest", "budget", "plan", "fingerprint", "tries", "spent_useful", "spent_wasted", "worked_ms",
-    "wasted_ms", "written_bytes",
+    "digest", "tenant", "run_priority", "origin", "budget", "plan", "fingerprint", "tries", "spent_useful",
+    "spent_wasted", "worked_ms", "wasted_ms", "written_bytes",
 )  # fmt: skip
 """What of a head nothing in the log tells but its checkpoints' own word."""
 NOT_BEFORE = "not_before"

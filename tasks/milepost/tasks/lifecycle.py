@@ -1,35 +1,34 @@
-"""Commands on runs: start, retry, pause, resume, cancel, delete."""
+"""Commands on runs, in one person's or program's name."""
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from milepost.checkpointing import (
-    AlreadyExists,
-    Checkpoint,
-    CheckpointMetadata,
-    Corrupt,
-    Misconfigured,
-    NotFound,
-    Record,
-    Status,
-)
-from milepost.checkpointing.ids import new_checkpoint_id, valid_name
+from milepost.checkpointing import Checkpoint, CheckpointKey, MilepostError, Misconfigured, Status
+from milepost.checkpointing.ids import new_run_id, valid_name
 
 from .budget import valid_amounts
-from .errors import Conflict, InputMismatch, UnknownRun
-from .head import NOT_BEFORE, Head, RunStatus
+from .digest import input_digest
+from .errors import Conflict, UnknownPipeline, UnknownRun
+from .head import Head, RunStatus
+from .intents import refusal
+from .merge_patch import merge_patch
+from .order import Order
 from .run_log import RunLog
+from .runs.registry import Note
 from .spent import added, read_amounts, write_amounts
+from .stage import Stage, state_invalid, validated
+from .starting import Starter
+from .transitions import ALLOWED, Command
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -39,165 +38,158 @@ logger = logging.getLogger("milepost")
 
 
 class Lifecycle:
-    """What people and programs can do to a run; each command is durable when it returns."""
+    """What people and programs can do to runs; each command is durable when it returns.
 
-    def __init__(self, runtime: Runtime) -> None:
+    Which status allows which command is in `transitions`; every command raises `Conflict` in another, and if
+    somebody else was faster. Who commanded what, and when, is kept: `notes`.
+    """
+
+    def __init__(self, runtime: Runtime, by: str) -> None:
         self._runtime = runtime
         self._runs = runtime.runs
         self._log = runtime.checkpoints.store
-        self._serializer = runtime.checkpoints.serializer
+        self._starter = Starter(runtime)
         self._run_log = RunLog(runtime.checkpoints)
+        self.by = by
+        """In whose name commands are noted."""
 
-    def start(
-        self,
-        pipeline: Pipeline,
-        run_id: str,
-        state: Any,
-        digest: str,
-        tags: Sequence[str],
-        delay_seconds: float,
-        budget: str = "",
-    ) -> None:
-        """Make a run, or find that it is there; see `Pipeline.start`.
+    def on_behalf_of(self, by: str) -> Lifecycle:
+        """Return the same commands in another's name."""
+        other = copy.copy(self)
+        other.by = by
+        return other
 
-        Where the log is not in the run store: body, then head, then message. Dying between them leaves
-        a body that the same start adopts, or a head that the reconciler publishes.
-        """
-        first = pipeline.first
-        routed = self._runtime.routing.next(pipeline.name, first)
-        head = Head(
-            run_id=run_id,
-            pipeline=pipeline.name,
-            version=pipeline.version,
-            digest=digest,
-            stages_total=len(pipeline.stages),
-            fingerprint=pipeline.fingerprint,
-            plan=json.dumps([*pipeline.stages]),
-            budget=budget,
-            log_elsewhere=int(not self._runtime.log_in_runs),
-            tags=tuple(tags),
-            stage=first.name,
-            queue=routed.queue,
-            priority=routed.priority,
-            time_limit_ms=routed.time_limit_ms,
-            patience_ms=int(self._runtime.settings.patience_seconds * 1000),
-        )
-        facts = self._runtime.facts(head)
-        if facts is not None and delay_seconds:
-            facts[NOT_BEFORE] = str(int((time.time() + delay_seconds) * 1000))
-        record = self._input(pipeline, run_id, state, tags, facts)
-        head = replace(
-            head,
-            checkpoint_id=self._serializer.metadata(record.key, record.header).checkpoint_id,
-            at=record.key.path,
-        )
-        stands = None
-        if (
-            self._runtime.log_in_runs
-            and record.pieces
-            and (stands := self._runs.get(run_id)) is None
-        ):
-            self._runtime.checkpoints.put_pieces(record)
-        if not self._runtime.log_in_runs and (stands := self._runs.get(run_id)) is None:
-            record = self._put_input(record, first.input)
-            metadata = self._serializer.metadata(record.key, record.header)
-            head = replace(
-                head,
-                checkpoint_id=metadata.checkpoint_id,
-                timeline=record.key.timeline,
-                at=record.key.path,
-            )
-        push = None if delay_seconds else self._runtime.dispatch.render_due(head)
-        if stands is None:
-            stands = self._runs.create(
-                head,
-                record=record if self._runtime.log_in_runs else None,
-                push=push,
-                delay_ms=int(delay_seconds * 1000),
-            )
-            if stands is not None and stands.timeline < record.key.timeline:
-                # Another start was faster, and what it began is not on this timeline.
-                self._log.delete(record.key)
-        if stands is None:
-            if push is None and not delay_seconds:
-                self._runtime.dispatch.publish(head)
-        elif stands.pipeline != pipeline.name or stands.digest not in (digest, ""):
-            raise InputMismatch(
-                f"Run {run_id} exists already, of pipeline {stands.pipeline} with another input. "
-                "Take another run id, or none.",
-                run_id=run_id,
-                status=stands.status,
-            )
+    def start(self, pipeline: Pipeline, order: Order) -> None:
+        """Make a run, or find that it is there; see `Pipeline.start`."""
+        self._starter.start(pipeline, order)
+
+    def start_many(
+        self, pipeline: Pipeline, orders: Sequence[Order]
+    ) -> list[Head | MilepostError | None]:
+        """Make many runs; see `Pipeline.start_many`."""
+        return self._starter.start_many(pipeline, orders)
 
     def retry(self, run_id: str) -> None:
         """Let a failed or scheduled run move now."""
-        self._move(run_id, (RunStatus.FAILED, RunStatus.SCHEDULED), "retried")
+        self._move(Command.RETRY, run_id)
 
     def resume(self, run_id: str) -> None:
         """Let a paused run move, or take back the pause of one that still runs its stage."""
-        self._move(run_id, (RunStatus.PAUSED, RunStatus.RUNNING), "resumed")
+        self._move(Command.RESUME, run_id)
 
     def pause(self, run_id: str) -> None:
         """Stop a run before its next stage."""
-        status = self._runs.pause(valid_name(run_id))
-        if status is None:
-            raise self._unknown(run_id)
-        if status.ended or status is RunStatus.CANCELLING:
-            raise Conflict(
-                f"Run {run_id} is {status}: it cannot be paused.", run_id=run_id, status=status
-            )
+        head = self.head(run_id)
+        with self._noted(Command.PAUSE, head):
+            status = self._runs.pause(run_id)
+            if status not in ALLOWED[Command.PAUSE]:
+                raise refusal(Command.PAUSE, run_id, status)
 
     def cancel(self, run_id: str) -> None:
         """End a run with a checkpoint that says so; cancelling twice is harmless."""
-        status = self._runs.intend(valid_name(run_id), new_checkpoint_id())
-        if status is None:
-            raise self._unknown(run_id)
-        if status is RunStatus.COMPLETED:
-            raise Conflict(
-                f"Run {run_id} has completed: it cannot be cancelled.", run_id=run_id, status=status
-            )
-        if status is not RunStatus.CANCELLED:
-            self.settle(self.head(run_id))
+        head = self.head(run_id)
+        with self._noted(Command.CANCEL, head):
+            self._runtime.intents.cancel(head)
 
-    def settle(self, head: Head) -> None:
-        """Finish a cancelling that was begun, by whomever."""
-        if head.status is not RunStatus.CANCELLING:
-            return
-        try:
-            last = self._runtime.checkpoints.get(head.key)
-        except (Corrupt, NotFound) as error:
-            logger.error("Run %s is cancelled without its state: %s", head.run_id, error)
-            last = Checkpoint(metadata=CheckpointMetadata(run_id=head.run_id, sequence=0))
-        metadata = CheckpointMetadata(
-            run_id=head.run_id,
-            sequence=head.sequence + 1,
-            timeline=head.timeline,
-            lane=head.lane,
-            checkpoint_id=head.intent,
-            parent=head.checkpoint_id,
-            status=Status.CANCELLED,
-            stage=last.metadata.stage,
-            token=head.token,
-            pipeline=head.pipeline,
-            pipeline_version=head.version,
-            tags=head.tags,
-            facts=self._runtime.facts(head),
-        )
-        record = self._serializer.encode(
-            last.model_copy(update={"metadata": metadata}), base=last.manifest
-        )
-        self._runtime.checkpoints.put_pieces(record)
-        if not self._runtime.log_in_runs:
-            # If it stands, another process wrote the same checkpoint: only its time differs.
-            with suppress(AlreadyExists):
-                self._log.put(record)
-        self._runs.settle(
-            head,
-            path=record.key.path,
-            sequence=metadata.sequence,
-            record=record if self._runtime.log_in_runs else None,
-        )
-        self._runtime.forget_blobs_later(head.run_id)
+    def rewind(self, run_id: str, stage: str) -> None:
+        """Let a run go on from before *stage*, with the state it had there; what came after is left behind.
+
+        Raises:
+            UnknownPipeline: The pipeline or the stage is not known here.
+            Conflict: No checkpoint from before the stage is left, too.
+        """
+        head = self.head(run_id)
+        with self._noted(Command.REWIND, head, f"to {stage}"):
+            self._check(Command.REWIND, head)
+            pipeline = self._pipeline(head)
+            target = _stage(pipeline, stage)
+            source = self._before(head, pipeline, target, Command.REWIND)
+            self._take(source, pipeline, target)
+            note = f"rewound to {target.name} by {self.by}"
+            self._runtime.intents.redirect(Command.REWIND, head, pipeline, target, source, note)
+
+    def skip(self, run_id: str) -> None:
+        """Let a run go on behind the stage due, with the state that stage would have got.
+
+        Raises:
+            UnknownPipeline: The pipeline or the stage is not known here.
+            StateInvalid: The stage after it cannot do with that state.
+        """
+        head = self.head(run_id)
+        with self._noted(Command.SKIP, head, head.stage):
+            self._check(Command.SKIP, head)
+            pipeline = self._pipeline(head)
+            skipped = _stage(pipeline, pipeline.due_now(head.stage) or head.stage)
+            following = pipeline.following(skipped.name)
+            source = self._runtime.checkpoints.get(head.key)
+            if following is not None:
+                self._take(source, pipeline, following)
+            note = f"{skipped.name} skipped by {self.by}"
+            self._runtime.intents.redirect(Command.SKIP, head, pipeline, following, source, note)
+
+    def edit(self, run_id: str, state: Any = None, *, patch: Any = None) -> None:
+        """Replace the state that the stage due gets, or change it by a JSON merge patch (RFC 7396).
+
+        Raises:
+            UnknownPipeline: The pipeline or the stage is not known here.
+            StateInvalid: It is not what the stage takes; nothing was written.
+            Misconfigured: Neither or both are given.
+        """
+        if (state is None) == (patch is None):
+            raise Misconfigured("An edit takes either a whole state or a patch.")
+        head = self.head(run_id)
+        with self._noted(Command.EDIT, head, json.dumps(patch) if patch is not None else "whole"):
+            self._check(Command.EDIT, head)
+            pipeline = self._pipeline(head)
+            target = _stage(pipeline, pipeline.due_now(head.stage) or head.stage)
+            source = self._runtime.checkpoints.get(head.key)
+            new = state if patch is None else merge_patch(source.state, patch)
+            if target.input is not None:
+                new = validated(new, target.input, target.name, run_id)
+            edited = source.model_copy(update={"state": new, "manifest": None})
+            note = f"edited by {self.by}"
+            self._runtime.intents.redirect(
+                Command.EDIT, head, pipeline, target, edited, note, target.input
+            )
+
+    def fork(self, run_id: str, stage: str | None = None, *, as_run: str | None = None) -> str:
+        """Start another run from what this one had before *stage* (default: the one due); return its id.
+
+        Blobs in the state stay the first run's: they go with it.
+
+        Args:
+            as_run: The new run's id; by default a fresh one.
+
+        Raises:
+            Conflict: The run has ended and no stage is named, or no checkpoint from before it is left.
+            InputMismatch: The new id is taken by another run.
+        """
+        head = self.head(run_id)
+        as_run = new_run_id() if as_run is None else valid_name(as_run)
+        with self._noted(Command.FORK, head, f"{as_run} at {stage or head.stage}"):
+            self._check(Command.FORK, head)
+            pipeline = self._pipeline(head)
+            if not (stage or head.stage):
+                raise Conflict(
+                    f"Run {run_id} is {head.status}: name the stage at which the fork begins.",
+                    run_id=run_id,
+                    status=head.status,
+                )
+            target = _stage(pipeline, stage or pipeline.due_now(head.stage) or head.stage)
+            source = self._before(head, pipeline, target, Command.FORK)
+            checkpoint = self._take(source, pipeline, target)
+            origin = f"{run_id}/{source.metadata.checkpoint_id}"
+            order = Order(
+                run_id=as_run,
+                state=checkpoint.state,
+                digest=input_digest(pipeline.name, origin, origin, None),
+                tags=head.tags,
+                budget=head.budget,
+                priority=head.run_priority,
+                tenant=head.tenant,
+            )
+            self._starter.fork(pipeline, target, checkpoint, order, origin)
+        return as_run
 
     def delete(self, run_id: str) -> None:
         """Forget a run that has ended or is paused, with its checkpoints."""
@@ -207,41 +199,44 @@ class Lifecycle:
             if not self._runtime.checkpoints.delete_run(run_id):
                 raise self._unknown(run_id)
             return
-        deletable = head.status.ended or head.status is RunStatus.PAUSED
-        if deletable and not self._runtime.log_in_runs:
-            # First, so that a new run of this id, which may come when the head is gone, keeps its log; and
-            # gone as a whole, so that dying in here leaves nothing that looks like an unfinished run.
-            self._log.expire_run(run_id, datetime.now(UTC))
-            self._runtime.checkpoints.delete_run(run_id)
-        status = self._runs.delete(run_id)
-        if status is not None:
-            raise Conflict(
-                f"Run {run_id} is {status}: cancel or pause it before deleting it.",
-                run_id=run_id,
-                status=status,
-            )
-        self._runtime.checkpoints.delete_blobs(run_id)
+        with self._noted(Command.DELETE, head):
+            self._check(Command.DELETE, head)
+            if not self._runtime.log_in_runs:
+                # First, so that a new run of this id, which may come when the head is gone, keeps its log;
+                # and gone as a whole, so that dying in here leaves nothing that looks like an unfinished run.
+                self._log.expire_run(run_id, datetime.now(UTC))
+                self._runtime.checkpoints.delete_run(run_id)
+            status = self._runs.delete(run_id)
+            if status is not None:
+                raise refusal(Command.DELETE, run_id, status)
+            self._runtime.checkpoints.delete_blobs(run_id)
 
     def top_up(self, run_id: str, amounts: Mapping[str, float]) -> None:
         """Raise limits of a run's budget by *amounts*."""
         more = valid_amounts(amounts, "budget")
         if not more:
             raise Misconfigured("A budget is topped up by amounts: top_up(usd=5).")
-        while True:
-            head = self.head(run_id)
-            limits = read_amounts(head.budget)
-            unknown = ", ".join(more.keys() - limits.keys())
-            if unknown:
-                raise Conflict(
-                    f"The budget of run {run_id} has no limit for {unknown}; it has "
-                    f"{', '.join(limits) or 'none at all'}.",
-                    run_id=run_id,
-                    status=head.status,
-                )
-            if self._runs.set_budget(head, write_amounts(added(limits, more))):
-                break
+        head = self.head(run_id)
+        with self._noted(Command.TOP_UP, head, json.dumps(more)):
+            while True:
+                limits = read_amounts(head.budget)
+                unknown = ", ".join(more.keys() - limits.keys())
+                if unknown:
+                    raise Conflict(
+                        f"The budget of run {run_id} has no limit for {unknown}; it has "
+                        f"{', '.join(limits) or 'none at all'}.",
+                        run_id=run_id,
+                        status=head.status,
+                    )
+                if self._runs.set_budget(head, write_amounts(added(limits, more))):
+                    break
+                head = self.head(run_id)
         if head.log_elsewhere:
             self._runtime.markers.write(self.head(run_id))
+
+    def notes(self, run_id: str | None = None, limit: int = 100) -> list[Note]:
+        """Return who commanded what and when, of a run or of all, newest first."""
+        return self._runs.notes(run_id, limit)
 
     def state(self, head: Head) -> Any:
         """Return the current state as the type of the stage that gave it, where that is known here.
@@ -264,7 +259,13 @@ class Lifecycle:
             state_type = pipeline.stages[name].output if name else None
         if state_type is None:
             return checkpoint.state
-        return self._run_log.read(self._log.get(head.key), pipeline, state_type).state
+        try:
+            return self._run_log.read(self._log.get(head.key), pipeline, state_type).state
+        except ValidationError:
+            if checkpoint.metadata.note is None:
+                raise
+            # An operator's: it is what the stage due takes.
+            return checkpoint.state
 
     def head(self, run_id: str) -> Head:
         """Return the head of a run.
@@ -277,74 +278,81 @@ class Lifecycle:
             raise self._unknown(run_id)
         return head
 
-    def _move(self, run_id: str, allowed: tuple[RunStatus, ...], done: str) -> None:
+    def _move(self, command: Command, run_id: str) -> None:
         head = self.head(run_id)
-        idle = head.status is RunStatus.RUNNING and not head.pause
-        if head.status in allowed:
-            self._runtime.markers.resumed(head)
-        if head.status not in allowed or idle or not self._runs.resume(head):
-            status = self.head(run_id).status
-            raise Conflict(
-                f"Run {run_id} is {status}; only a run that is {' or '.join(allowed)} can be {done}.",
-                run_id=run_id,
-                status=status,
-            )
+        with self._noted(command, head):
+            self._check(command, head)
+            idle = head.status is RunStatus.RUNNING and not head.pause
+            if not idle:
+                self._runtime.markers.resumed(head)
+            if idle or not self._runs.resume(head):
+                raise refusal(command, run_id, self.head(run_id).status)
         head = self.head(run_id)
         if head.status is RunStatus.QUEUED:
             self._runtime.dispatch.publish(head)
 
-    def _input(
-        self,
-        pipeline: Pipeline,
-        run_id: str,
-        state: Any,
-        tags: Sequence[str],
-        facts: dict[str, str] | None,
-    ) -> Record:
-        first = pipeline.first
-        metadata = CheckpointMetadata(
-            run_id=run_id,
-            sequence=0,
-            next_stage=first.name,
-            pipeline=pipeline.name,
-            pipeline_version=pipeline.version,
-            tags=tuple(tags),
-            facts=facts,
-        )
-        return self._serializer.encode(
-            Checkpoint(metadata=metadata, state=state), state_type=first.input
-        )
+    def _check(self, command: Command, head: Head) -> None:
+        if head.status not in ALLOWED[command]:
+            raise refusal(command, head.run_id, head.status)
 
-    def _put_input(self, record: Record, adapter: TypeAdapter[Any] | None) -> Record:
-        """Write checkpoint 0, or adopt the one that a start which died has left; return what stands.
-
-        A log that has more, or another input, is that of an earlier life of the run id: its head was
-        deleted or forgotten. The new life begins on a timeline of its own, above all that is there, so
-        that nothing of the old one is taken for its own.
-        """
-        mine = self._serializer.decode(record, state_type=adapter)
-        while True:
-            try:
-                self._runtime.checkpoints.put(record)
-            except AlreadyExists:
-                last = self._log.latest(record.key.run_id)
-                if last is None:
-                    continue
-                if last.key.sequence == 0 and self._is_input(last, mine, adapter):
-                    return last
-                metadata = mine.metadata.model_copy(update={"timeline": last.key.timeline + 1})
-                mine = mine.model_copy(update={"metadata": metadata})
-                record = self._serializer.encode(mine, state_type=adapter)
-            else:
-                return record
-
-    def _is_input(self, record: Record, mine: Checkpoint, adapter: TypeAdapter[Any] | None) -> bool:
-        """Whether *record* is the same pipeline's same input."""
+    @contextmanager
+    def _noted(self, command: Command, head: Head, detail: str = "") -> Iterator[None]:
+        """Note a command before it is done, so that nothing is done unnoted; and that it was refused."""
+        note = Note(head.run_id, self.by, command, detail[:1000])
+        self._runs.note(note)
         try:
-            stands = self._serializer.decode(record, state_type=adapter)
-        except (Corrupt, ValidationError):
-            return False
-        return stands.metadata.pipeline == mine.metadata.pipeline and stands.state == mine.state
+            yield
+        except MilepostError as error:
+            self._runs.note(replace(note, detail=f"refused: {error}"[:1000]))
+            raise
+
+    def _pipeline(self, head: Head) -> Pipeline:
+        versions = self._runtime.versions.get(head.pipeline)
+        if versions is None:
+            known = ", ".join(self._runtime.versions) or "none"
+            raise UnknownPipeline(
+                f"Run {head.run_id} is of pipeline {head.pipeline}, which is not defined here (known: "
+                f"{known}). Name the application that has it: -A MODULE or MILEPOST_APP.",
+                run_id=head.run_id,
+            )
+        return versions.of(head.version)
+
+    def _before(self, head: Head, pipeline: Pipeline, stage: Stage, command: Command) -> Checkpoint:
+        """Return the checkpoint with which *stage* was due, or last was, on the way to where the run is."""
+        if pipeline.due_now(head.stage) == stage.name:
+            return self._runtime.checkpoints.get(head.key)
+        wanted: str | None = head.checkpoint_id
+        for metadata in self._runtime.checkpoints.list_checkpoints(head.run_id):
+            if metadata.checkpoint_id != wanted:
+                continue
+            if metadata.next_stage and pipeline.due_now(metadata.next_stage) == stage.name:
+                return self._runtime.checkpoints.get(metadata.key)
+            wanted = metadata.parent
+        raise Conflict(
+            f"Run {head.run_id} has no checkpoint from before stage {stage.name}: it has not come there, or "
+            f"its checkpoints are not kept that long; {command} needs one.",
+            run_id=head.run_id,
+            status=head.status,
+        )
+
+    def _take(self, source: Checkpoint, pipeline: Pipeline, stage: Stage) -> Checkpoint:
+        """Return *source* as *stage* will get it, so that what it cannot do with is refused here."""
+        key: CheckpointKey = source.metadata.key
+        if stage.input is None:
+            return source
+        try:
+            return self._run_log.read(self._log.get(key), pipeline, stage.input)
+        except ValidationError as error:
+            raise state_invalid(error, stage.name, key.run_id) from error
 
     def _unknown(self, run_id: str) -> UnknownRun:
         return UnknownRun(f"No run {run_id} in {self._runs.location}.", run_id=run_id)
+
+
+def _stage(pipeline: Pipeline, name: str) -> Stage:
+    now = pipeline.name_now(name)
+    if now is None:
+        raise UnknownPipeline(
+            f"Pipeline {pipeline.name} has no stage {name!r}; it has {', '.join(pipeline.stages)}."
+        )
+    return pipeline.stages[now]

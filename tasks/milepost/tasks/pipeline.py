@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
-from milepost.checkpointing import Misconfigured
-from milepost.checkpointing.ids import new_run_id, valid_name
+from milepost.checkpointing import MilepostError, Misconfigured
+from milepost.checkpointing.ids import valid_name
 
-from .budget import valid_budget
-from .digest import input_digest
-from .duration import Duration, seconds
+from .duration import Duration
 from .errors import UnknownPipeline
+from .order import StartOptions, ordered
 from .retry import Retry
 from .run import Run
-from .stage import Stage, StageOptions, validated
+from .stage import Stage, StageOptions
 from .versions import order
 
 if TYPE_CHECKING:
@@ -199,9 +198,7 @@ class Pipeline:
         state: Any = None,
         *,
         run_id: str | None = None,
-        tags: Sequence[str] = (),
-        delay: Duration | None = None,
-        budget: Mapping[str, float] | None = None,
+        **options: Unpack[StartOptions],
     ) -> Run:
         """Start a run and return it at once.
 
@@ -212,35 +209,55 @@ class Pipeline:
         Args:
             state: The first stage's input: its model, or a dict that the model accepts.
             run_id: A name of your own, and the idempotency key; by default a fresh one.
-            tags: For listing.
-            delay: Do not begin before this long from now.
-            budget: What the run may spend: ``usd`` and other units that its stages report with `ctx.cost`,
-                ``tokens`` (in and out together), ``seconds`` of stages' work, ``attempts``, ``bytes`` of
-                checkpoints. It is paused before a stage begins for which nothing is left.
+            **options: See `StartOptions`.
 
         Raises:
             StateInvalid, NotSerializable, TooLarge: The input cannot be used; nothing was written.
-            InvalidName: The run id or a tag breaks the rule for names.
-            Misconfigured: A limit of the budget is not a number above zero.
+            InvalidName: The run id, the tenant or a tag breaks the rule for names.
+            Misconfigured: A limit of the budget is not a number above zero; the delay or the priority
+                cannot be read.
             InputMismatch: The id belongs to a run of another pipeline or with another input.
             Unavailable: The store does not answer; whether the run was made is not known, and
                 starting it again with the same id is safe.
         """
-        run_id = new_run_id() if run_id is None else valid_name(run_id)
-        if isinstance(tags, str):
-            raise Misconfigured(f"tags={tags!r} is one text; expected a list of tags.")
-        tags = tuple(valid_name(tag, "tag") for tag in dict.fromkeys(tags))
-        first, given = self.first, state
-        if first.input is not None:
-            state = validated(state, first.input, first.name, run_id)
-        # Refuses what cannot be written, so that the digest need not.
-        plain = self.app.types.plain(state, "state", first.input)
-        digest = input_digest(self.name, given, plain, first.input)
-        delay_seconds = 0.0 if delay is None else seconds(delay)
-        self.app.lifecycle.start(
-            self, run_id, state, digest, tags, delay_seconds, valid_budget(budget or {})
-        )
-        return Run(self.app, run_id)
+        order = ordered(self, state, run_id, options)
+        self.app.lifecycle.start(self, order)
+        return Run(self.app, order.run_id)
+
+    def start_many(
+        self,
+        states: Iterable[Any],
+        *,
+        run_ids: Iterable[str] | None = None,
+        **options: Unpack[StartOptions],
+    ) -> list[Run]:
+        """Start a run for each state, many at a time; what holds for `start` holds for each.
+
+        All inputs are looked at before the first run is made: if one cannot be used, none is started. If the
+        process dies in it, some are started; doing it again with the same *run_ids* starts the others.
+
+        Args:
+            states: Inputs, in memory all at once: for millions, call this for some thousand at a time.
+            run_ids: As many ids; by default fresh ones.
+            **options: See `StartOptions`; the same for all.
+
+        Raises:
+            What `start` raises; `InputMismatch` after all others have been started.
+        """
+        given = [*states]
+        names = [None] * len(given) if run_ids is None else [*run_ids]
+        if len(names) != len(given) or len({*names} - {None}) < (len(names) if run_ids else 0):
+            raise Misconfigured(f"{len(given)} states need as many run ids, each another one.")
+        orders = [
+            ordered(self, state, name, options) for state, name in zip(given, names, strict=True)
+        ]
+        refused: MilepostError | None = None
+        for outcome in self.app.lifecycle.start_many(self, orders):
+            if isinstance(outcome, MilepostError):
+                refused = refused or outcome
+        if refused is not None:
+            raise refused
+        return [Run(self.app, order.run_id) for order in orders]
 
     def delay(self, state: Any = None) -> Run:
         """Start a run with defaults, as Celery's `Task.delay` does."""
@@ -257,9 +274,10 @@ class Pipeline:
         """Start a run the way a Celery task is: ``args`` holds the one state, `task_id` is the run id."""
         if len(args) > 1:
             raise Misconfigured(f"A pipeline takes one state; {len(args)} arguments were given.")
+        state = args[0] if args else None
         if eta is not None:
-            countdown = max(0.0, (eta - datetime.now(eta.tzinfo)).total_seconds())
-        return self.start(args[0] if args else None, run_id=task_id, delay=countdown)
+            return self.start(state, run_id=task_id, at=eta)
+        return self.start(state, run_id=task_id, delay=countdown)
 
     def call(self, state: Any = None) -> Any:
         """Run all stages here and now, without stores, checkpoints or retries, and return the last state.

@@ -114,6 +114,7 @@ class Rebuilder:
         pipeline = versions.of(committed.pipeline_version or "")
         stage = pipeline.stages.get(pipeline.due_now(due) or "", pipeline.first)
         routed = self._runtime.routing.next(pipeline.name, stage)
+        names = [*pipeline.stages]
         head = Head(
             run_id=committed.run_id,
             pipeline=pipeline.name,
@@ -130,7 +131,7 @@ class Rebuilder:
             queue=routed.queue if due else "",
             priority=routed.priority,
             time_limit_ms=routed.time_limit_ms,
-            stages_done=committed.sequence,
+            stages_done=names.index(stage.name) if due else len(names),
             token=_above(committed.token, marker.token if marker else 0, _EPOCH),
             error=error,
             pause=int(status is RunStatus.PAUSED),
@@ -162,4 +163,8 @@ def _status(
         stray = marker.parent == committed.parent and marker.token >= committed.token
         if stray or marker.parent == committed.checkpoint_id:
             return RunStatus(marker.status), marker.error or ""
+    told = marker is not None and marker.parent == committed.checkpoint_id
+    if committed.status in (Status.FAILED, Status.PAUSED) and not told:
+        # It was edited or redirected while it stood still, and nobody has written a marker since.
+        return RunStatus(committed.status), committed.error or ""
     return RunStatus.QUEUED, ""

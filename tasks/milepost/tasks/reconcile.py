@@ -52,8 +52,8 @@ class Reconciler:
 
     def _decide(self, head: Head, found: Look, waiting: dict[str, int | None]) -> bool:
         """Do what a run needs; True if its message was published."""
-        if head.status is RunStatus.CANCELLING:
-            self._runtime.lifecycle.settle(head)
+        if head.status in (RunStatus.CANCELLING, RunStatus.REDIRECTING):
+            self._runtime.intents.complete(head)
             return False
         if head.status in AT_REST:
             if time.monotonic() > self._tell_until:

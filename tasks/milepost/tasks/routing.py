@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from celery import Celery
 
 from .runs import Next
@@ -18,12 +20,14 @@ class Routing:
         self._celery = celery
         self._known: dict[tuple[str, str], Next] = {}
 
-    def next(self, pipeline: str, stage: Stage) -> Next:
-        """Return the stage as what is due next."""
+    def next(self, pipeline: str, stage: Stage, priority: str = "") -> Next:
+        """Return the stage as what is due next, with the *priority* of its run if that has one."""
         place = pipeline, stage.name
         if place not in self._known:
             self._known[place] = self._next(pipeline, stage)
-        return self._known[place]
+        return (
+            replace(self._known[place], priority=int(priority)) if priority else self._known[place]
+        )
 
     def _next(self, pipeline: str, stage: Stage) -> Next:
         timeout = stage.timeout_seconds

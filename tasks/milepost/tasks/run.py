@@ -9,6 +9,7 @@ from milepost.checkpointing import Checkpoint, CheckpointMetadata
 
 from .errors import RunCancelled, RunFailed, RunPaused, UnknownRun
 from .head import Head, RunStatus
+from .runs.registry import Note
 from .spent import Spent
 
 if TYPE_CHECKING:
@@ -148,6 +149,50 @@ class Run:
             Conflict: The run has completed. (A failed one can be cancelled: it is not retried then.)
         """
         self._app.lifecycle.cancel(self.id)
+
+    def rewind(self, stage: str) -> None:
+        """Go on from before *stage*, with the state the run had there; what came after is left behind.
+
+        A paused run stays paused; a stage in flight learns of it, and its result is refused.
+
+        Raises:
+            UnknownPipeline: The pipeline or the stage is not known here.
+            Conflict: The run has not come to the stage, or its checkpoints are not kept that long.
+        """
+        self._app.lifecycle.rewind(self.id, stage)
+
+    def skip(self) -> None:
+        """Go on behind the stage due, with the state it would have got.
+
+        Raises:
+            StateInvalid: The stage after it cannot do with that state; nothing was written.
+            Conflict: The run has ended.
+        """
+        self._app.lifecycle.skip(self.id)
+
+    def edit(self, state: Any = None, *, patch: Any = None) -> None:
+        """Replace the state that the stage due gets, or change it by a JSON merge patch.
+
+        A failed run stays failed: retry it then. A stage that runs is not disturbed: pause the run first.
+
+        Raises:
+            StateInvalid: The state is not what the stage takes; nothing was written.
+            Conflict: The run runs or has ended.
+        """
+        self._app.lifecycle.edit(self.id, state, patch=patch)
+
+    def fork(self, stage: str | None = None, *, run_id: str | None = None) -> Run:
+        """Start another run from what this one had before *stage* (default: the one due) and return it.
+
+        Raises:
+            Conflict: This one has not come to the stage, or its checkpoints are not kept that long.
+        """
+        return Run(self._app, self._app.lifecycle.fork(self.id, stage, as_run=run_id))
+
+    @property
+    def notes(self) -> list[Note]:
+        """Who commanded what and when, newest first."""
+        return self._app.lifecycle.notes(self.id)
 
     def delete(self) -> None:
         """Forget the run and its checkpoints.

@@ -16,10 +16,12 @@ from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.checkpointing.redis_connection import open_redis
 
 from . import liveness
+from .actor import default_actor
 from .dispatch import Dispatch
 from .engine import Engine
 from .faultpoints import FaultPoints
 from .head import FACTS, Head
+from .intents import Intents
 from .lifecycle import Lifecycle
 from .markers import Markers
 from .outbox import Outbox
@@ -57,7 +59,8 @@ class Runtime:
         outbox = Outbox(celery, push=self._broker_in_runs())
         self.dispatch = Dispatch(runs, outbox, settings)
         self.markers = Markers(self)
-        self.lifecycle = Lifecycle(self)
+        self.intents = Intents(self)
+        self.lifecycle = Lifecycle(self, settings.actor or default_actor())
         self.engine = Engine(self, SoftTimeLimitExceeded)
         self.reconciler = Reconciler(self)
         self.rebuilder = Rebuilder(self)
@@ -86,6 +89,10 @@ class Runtime:
                 logging.getLogger("milepost").warning(
                     "Run %s: its blobs are kept: %s", run_id, error
                 )
+
+    def keep_blobs(self, run_id: str) -> None:
+        """Let blobs stay that were to go with a run which goes on after all."""
+        self.checkpoints.expire_blobs(run_id, None)
 
     @cached_property
     def folder(self) -> Path:

@@ -22,6 +22,9 @@ class TaskSettings(CheckpointSettings):
     checkpoints: str | None = None
     """The checkpoint store; by default the run store's Redis or database."""
 
+    actor: str | None = None
+    """In whose name commands on runs are noted; by default user and host."""
+
     heartbeat_lapse_seconds: float = Field(default=10.0, ge=2.0)
     """How long after its last heartbeat a process counts as gone; it sends three in that time."""
 

@@ -12,7 +12,7 @@ from milepost.tasks.owner import Owner
 from milepost.tasks.runs.base import Bid, Claim
 from milepost.tasks.runs.memory import MemoryRunStore
 from milepost.tasks.settings import TaskSettings
-from milepost.tasks.testing.case import claimed, created
+from milepost.tasks.testing.case import cancelling, claimed, created
 
 
 class SlowStore(MemoryRunStore):
@@ -63,7 +63,7 @@ def test_a_claim_given_while_a_heartbeat_was_answered_is_not_lost(
 def test_a_claim_that_was_taken_away_is_lost(store: SlowStore, owner: Owner) -> None:
     head, bid = created(store), owner.bid()
     claim(store, owner, head, bid)
-    store.intend(head.run_id, "c")
+    store.intend(head.run_id, cancelling("c"))
 
     assert not owner.has_lost(bid), "nobody has told it"
     owner.beat()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from milepost.checkpointing import CheckpointStore, Page, Record
+from milepost.checkpointing import AlreadyExists, CheckpointStore, Record
 
 from ..head import Head, RunStatus, Step
+from .listing import RunListing
+from .registry import Registry
 
 IDENTITY_KEY = "milepost:identity"
 """Where a Redis keeps the id that tells whether two URLs name the same server and database."""
@@ -95,6 +97,44 @@ class Commit:
     """What else changes in the head: the pipeline, when a later version of it goes on with the run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The beginning of a cancelling or redirecting: nobody can claim or commit from here on."""
+
+    checkpoint_id: str
+    """Of the checkpoint that will end it."""
+    status: Literal[RunStatus.CANCELLING, RunStatus.REDIRECTING]
+    allowed: frozenset[RunStatus]
+    """From which it may begin."""
+    position: tuple[int, int] | None = None
+    """Timeline and sequence at which the run has to be; None: wherever it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Where a run goes on, or ends, when what was intended is written."""
+
+    checkpoint_id: str
+    path: str
+    sequence: int
+    status: RunStatus
+    """Of *following*: queued, scheduled, paused or failed; without it: completed or cancelled."""
+    following: Next | None = None
+    record: Record | None = None
+    """The checkpoint itself, where the log lives in the run store's own Redis."""
+    changes: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What `create` makes, for `create_many`."""
+
+    head: Head
+    record: Record | None = None
+    push: Push | None = None
+    delay_ms: int = 0
+
+
 class Advance(StrEnum):
     """What became of a commit."""
 
@@ -120,7 +160,7 @@ Cause = Literal["child", "owner", "leaving"]
 """How an owner went: seen dying by its parent; fell silent or died with its parent; was stopping."""
 
 
-class RunStore(ABC):
+class RunStore(RunListing, Registry):
     """Heads, claims, owners and the due index.
 
     Every method may be called again after its reply was lost and comes to the same result. Time is
@@ -148,6 +188,18 @@ class RunStore(ABC):
 
         With *delay_ms* the run is scheduled, and *push* must be None.
         """
+
+    def create_many(self, births: Sequence[Birth]) -> list[Head | AlreadyExists | None]:
+        """Make many runs, each for itself, and return what `create` returns or raises for each."""
+        return [self._born(birth) for birth in births]
+
+    def _born(self, birth: Birth) -> Head | AlreadyExists | None:
+        try:
+            return self.create(
+                birth.head, record=birth.record, push=birth.push, delay_ms=birth.delay_ms
+            )
+        except AlreadyExists as error:
+            return error
 
     @abstractmethod
     def claim(self, step: Step, bid: Bid) -> Claim | Refusal:
@@ -256,12 +308,18 @@ class RunStore(ABC):
         """
 
     @abstractmethod
-    def intend(self, run_id: str, checkpoint_id: str) -> RunStatus | None:
-        """Begin to cancel: nobody can claim or commit from here on. Returns the status before."""
+    def intend(self, run_id: str, intent: Intent) -> tuple[bool, RunStatus | None]:
+        """Begin to cancel or redirect: the timeline and the token rise, the claim is worth nothing any more.
+
+        Returns whether it has begun, and the status before, or the one that forbids it; None: unknown run.
+        """
 
     @abstractmethod
-    def settle(self, head: Head, *, path: str, sequence: int, record: Record | None) -> bool:
-        """End the cancelling *head* intends; False: it was not under way."""
+    def settle(self, head: Head, landing: Landing) -> bool:
+        """End what *head* intends; False: it was not under way.
+
+        The caller publishes if the run is queued then.
+        """
 
     @abstractmethod
     def delete(self, run_id: str) -> RunStatus | None:
@@ -273,27 +331,6 @@ class RunStore(ABC):
     @abstractmethod
     def get(self, run_id: str) -> Head | None:
         """Return the head of a run."""
-
-    @abstractmethod
-    def find(
-        self,
-        *,
-        status: RunStatus | None = None,
-        pipeline: str | None = None,
-        tag: str | None = None,
-        since_ms: int | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> Page[Head]:
-        """List runs, youngest first; all conditions given must hold."""
-
-    @abstractmethod
-    def put_aside(self, reason: str, message: str) -> None:
-        """Keep a message that nobody can use, with the reason. The last thousand are kept."""
-
-    @abstractmethod
-    def aside(self, limit: int = 100) -> list[dict[str, str]]:
-        """Return the messages put aside, newest first: `reason`, `message`, `at`."""
 
     def close(self) -> None:
         """Give back connections. Closing twice is harmless."""

@@ -60,6 +60,10 @@ class Book(ABC):
         """Set when the run must next be looked at; None: never."""
 
     @abstractmethod
+    def due_at(self, run_id: str) -> int | None:
+        """Return when the run must next be looked at."""
+
+    @abstractmethod
     def due(self, limit: int) -> list[Head]:
         """Return heads whose time has come, longest due first, that nobody else works on."""
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
-
-from milepost.checkpointing import Record
+from typing import Any, TypeVar
 
 from ..head import Head, RunStatus
 from ..settings import TaskSettings
-from .base import Push, RunStore
+from ..transitions import ALLOWED, Command
+from .base import Intent, Landing, Next, Push, RunStore
 from .book import Book
 from .claims import LEASE_MS, Claims
 
-_MOVABLE = frozenset({RunStatus.FAILED, RunStatus.PAUSED, RunStatus.SCHEDULED, RunStatus.RUNNING})
-_DELETABLE = frozenset(
-    {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED}
-)
+_MOVABLE = ALLOWED[Command.RETRY] | ALLOWED[Command.RESUME]
+_DELETABLE = ALLOWED[Command.DELETE]
+_AFRESH: Mapping[str, Any] = {
+    "attempt": 0, "failures": 0, "crashes": 0, "suspicions": 0, "trial": 0, "finished_at": 0
+}  # fmt: skip
 T = TypeVar("T")
 
 
@@ -127,6 +127,8 @@ class BookedCommands(RunStore):
             elif head.status in (RunStatus.COMPLETED, RunStatus.CANCELLED):
                 book.change(head.run_id, finished_at=book.now)
                 self._retain(book, head.run_id)
+            elif head.status is RunStatus.FAILED:
+                self._claims(book).rest(book.change(head.run_id, finished_at=book.now))
             else:
                 self._claims(book).rest(new)
             return True
@@ -160,17 +162,7 @@ class BookedCommands(RunStore):
             if now.status is not expected or now.timeline != head.timeline:
                 return False
             if expected is RunStatus.FAILED:
-                book.change(
-                    now.run_id,
-                    timeline=now.timeline + 1,
-                    token=now.token + 1,
-                    attempt=0,
-                    failures=0,
-                    crashes=0,
-                    suspicions=0,
-                    trial=0,
-                    finished_at=0,
-                )
+                book.change(now.run_id, timeline=now.timeline + 1, token=now.token + 1, **_AFRESH)
             now = book.change(now.run_id, pause=0, marked="")
             if expected is RunStatus.PAUSED:
                 now = book.change(now.run_id, error="")
@@ -180,48 +172,78 @@ class BookedCommands(RunStore):
 
         return self.work(resume, head.run_id)
 
-    def intend(self, run_id: str, checkpoint_id: str) -> RunStatus | None:
-        done = (RunStatus.COMPLETED, RunStatus.CANCELLED, RunStatus.CANCELLING)
-
-        def intend(book: Book) -> RunStatus | None:
+    def intend(self, run_id: str, intent: Intent) -> tuple[bool, RunStatus | None]:
+        def intend(book: Book) -> tuple[bool, RunStatus | None]:
             head = book.get(run_id)
-            if head is None or head.status in done:
-                return head.status if head is not None else None
+            if head is None:
+                return False, None
+            if head.status is intent.status and head.intent == intent.checkpoint_id:
+                return True, RunStatus(head.status_before)
+            if intent.position not in (None, (head.timeline, head.sequence)):
+                return False, head.status
+            if head.status not in intent.allowed:
+                return False, head.status
             self._claims(book).unclaim(head)
             book.change(
                 run_id,
-                status=RunStatus.CANCELLING,
+                status=intent.status,
                 timeline=head.timeline + 1,
                 token=head.token + 1,
-                intent=checkpoint_id,
+                intent=intent.checkpoint_id,
+                status_before=head.status,
+                due_before=book.due_at(run_id) or 0,
             )
+            book.expire_log(run_id, None)
             book.look_at(run_id, book.now + LEASE_MS)
-            return head.status
+            return True, head.status
 
         return self.work(intend, run_id)
 
-    def settle(self, head: Head, *, path: str, sequence: int, record: Record | None) -> bool:
+    def settle(self, head: Head, landing: Landing) -> bool:
+        due = {} if landing.following is None else self._due(landing.following)
+
         def settle(book: Book) -> bool:
             now = book.get(head.run_id)
             if now is None:
                 return False
-            if now.status is RunStatus.CANCELLED and now.checkpoint_id == head.intent:
+            if now.checkpoint_id == landing.checkpoint_id:
                 return True
-            if now.status is not RunStatus.CANCELLING or now.intent != head.intent:
+            under_way = (RunStatus.CANCELLING, RunStatus.REDIRECTING)
+            if now.status not in under_way or now.intent != head.intent:
                 return False
-            if record is not None:
-                book.write_log(record)
-            book.change(
+            if landing.record is not None:
+                book.write_log(landing.record)
+            due_before = now.due_before
+            now = book.change(
                 head.run_id,
-                status=RunStatus.CANCELLED,
                 intent="",
-                checkpoint_id=head.intent,
-                at=path,
-                sequence=sequence,
-                stage="",
-                finished_at=book.now,
+                status_before="",
+                due_before=0,
+                checkpoint_id=landing.checkpoint_id,
+                at=landing.path,
+                sequence=landing.sequence,
+                published_at=0,
+                marked="",
+                progress="",
+                progress_at="",
+                **{**due, **landing.changes},
             )
-            self._retain(book, head.run_id)
+            claims = self._claims(book)
+            match landing.status:
+                case RunStatus.COMPLETED | RunStatus.CANCELLED as ended:
+                    book.change(head.run_id, status=ended, stage="", queue="", finished_at=book.now)
+                    self._retain(book, head.run_id)
+                case RunStatus.FAILED:
+                    claims.rest(book.change(head.run_id, status=RunStatus.FAILED))
+                case RunStatus.PAUSED:
+                    now = book.change(head.run_id, error="", **_AFRESH)
+                    claims.rest(book.change(head.run_id, status=RunStatus.PAUSED))
+                case RunStatus.SCHEDULED if not now.pause:
+                    book.change(head.run_id, error="", **_AFRESH)
+                    book.change(head.run_id, status=RunStatus.SCHEDULED)
+                    book.look_at(head.run_id, due_before)
+                case _:
+                    claims.enqueue(now, 0, book.now, error="", **_AFRESH)
             return True
 
         return self.work(settle, head.run_id)
@@ -241,6 +263,18 @@ class BookedCommands(RunStore):
 
     def get(self, run_id: str) -> Head | None:
         return self.work(lambda book: book.peek(run_id), run_id)
+
+    def _due(self, following: Next | None) -> dict[str, Any]:
+        """Return the fields of the stage due."""
+        if following is None:
+            return {"stage": "", "queue": ""}
+        return {
+            "stage": following.stage,
+            "queue": following.queue,
+            "priority": following.priority,
+            "time_limit_ms": following.time_limit_ms,
+            "patience_ms": self._patience_ms,
+        }
 
     def _claims(self, book: Book) -> Claims:
         lapse_ms = int(self.settings.heartbeat_lapse_seconds * 1000)

@@ -75,15 +75,7 @@ class Bookkeeper(BookedCommands):
 
     def advance(self, claim: Claim, commit: Commit) -> Advance:
         run_id, following = claim.head.run_id, commit.following
-        due: dict[str, Any] = {"stage": "", "queue": ""}
-        if following is not None:
-            due = {
-                "stage": following.stage,
-                "queue": following.queue,
-                "priority": following.priority,
-                "time_limit_ms": following.time_limit_ms,
-                "patience_ms": self._patience_ms,
-            }
+        due = self._due(following)
 
         def advance(book: Book) -> Advance:
             head = book.get(run_id)

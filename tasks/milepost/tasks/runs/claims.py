@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from ..failure import fingerprint
 from ..head import Head, RunStatus, Step
 from ..spent import added, read_amounts, write_amounts
 from .base import Bid, Refusal
@@ -170,7 +171,7 @@ class Claims:
         after = self._book.get(run_id)
         if after is None:
             return None
-        if after.status in (RunStatus.QUEUED, RunStatus.CANCELLING):
+        if after.status in (RunStatus.QUEUED, RunStatus.CANCELLING, RunStatus.REDIRECTING):
             self._book.look_at(run_id, now + LEASE_MS)
             return after
         at_rest = after.status in (RunStatus.FAILED, RunStatus.PAUSED)
@@ -216,7 +217,7 @@ def _refusal(head: Head, step: Step) -> Refusal | None:
     """Return why *step* cannot be run whoever asks; None: it is due."""
     if head.status.ended:
         return Refusal.FINISHED
-    if head.status in (RunStatus.PAUSED, RunStatus.CANCELLING):
+    if head.status in (RunStatus.PAUSED, RunStatus.CANCELLING, RunStatus.REDIRECTING):
         return Refusal.PAUSED
     if (step.timeline, step.sequence) > (head.timeline, head.sequence):
         return Refusal.AHEAD
@@ -234,11 +235,13 @@ def _host(worker: str) -> str:
 
 def _loss(head: Head, cause: str, times: int) -> str:
     late = cause == "timeout"
+    kind = "StageTimeout" if late else "WorkerLost"
     what = "ran out of time" if late else "lost its worker"
     return json.dumps(
         {
-            "type": "StageTimeout" if late else "WorkerLost",
+            "type": kind,
             "stage": head.stage,
+            "group": fingerprint(head.pipeline, head.stage, kind),
             "message": f"Stage {head.stage} {what} {times} times without progress "
             f"(last: {head.worker or '?'}).",
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +16,7 @@ from milepost.checkpointing import (
     AlreadyExists,
     CheckpointKey,
     CheckpointStore,
+    Misconfigured,
     NotFound,
     Page,
     Record,
@@ -23,10 +24,13 @@ from milepost.checkpointing import (
 from milepost.checkpointing.stores.memory import MemoryCheckpointStore
 
 from ..head import Head, RunStatus
+from ..query import EVERY_RUN, RunQuery
 from ..settings import TaskSettings
 from .base import Push
 from .book import Book, OwnerEntry
 from .bookkeeper import Bookkeeper
+from .listing import ErrorGroup, cursor_at, position
+from .registry import ASIDE_KEPT, NOTES_OF_ALL, Note
 
 T = TypeVar("T")
 
@@ -64,7 +68,9 @@ class MemoryRunStore(Bookkeeper):
         self._book = _MemoryBook(clock, self.log)
         self._flows: dict[tuple[str, int], int] = {}
         self._identity = token_hex(8)
-        self._aside: deque[dict[str, str]] = deque(maxlen=1000)
+        self._entries: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._notes: deque[Note] = deque(maxlen=NOTES_OF_ALL)
+        self._aside: deque[dict[str, str]] = deque(maxlen=ASIDE_KEPT)
 
     @property
     def location(self) -> str:
@@ -94,28 +100,68 @@ class MemoryRunStore(Bookkeeper):
             return dict(self._flows)
 
     def find(
-        self,
-        *,
-        status: RunStatus | None = None,
-        pipeline: str | None = None,
-        tag: str | None = None,
-        since_ms: int | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
+        self, query: RunQuery = EVERY_RUN, *, cursor: str | None = None, limit: int = 50
     ) -> Page[Head]:
-        with self._lock:
-            heads = sorted(self._book.heads.values(), key=lambda h: h.created_at, reverse=True)
+        try:
+            after = None if cursor is None else position(cursor)
+        except ValueError:
+            raise Misconfigured("The cursor is none that a listing of runs has given.") from None
+        heads = sorted(self._heads(), key=lambda h: (h.created_at, h.run_id), reverse=True)
         found = [
             head
             for head in heads
-            if (status is None or head.status is status)
-            and (pipeline is None or head.pipeline == pipeline)
-            and (tag is None or tag in head.tags)
-            and (since_ms is None or head.created_at >= since_ms * 1000)
-            and (cursor is None or head.created_at < int(cursor))
+            if query.matches(head) and (after is None or (head.created_at, head.run_id) < after)
         ]
         page = tuple(found[:limit])
-        return Page(page, str(page[-1].created_at) if len(found) > limit else None)
+        return Page(page, cursor_at(page[-1]) if len(found) > limit else None)
+
+    def counts(self) -> dict[tuple[str, RunStatus], int]:
+        return dict(Counter((head.pipeline, head.status) for head in self._heads()))
+
+    def groups(self, limit: int = 100) -> list[ErrorGroup]:
+        failed: defaultdict[str, list[Head]] = defaultdict(list)
+        for head in sorted(self._heads(), key=lambda head: head.finished_at):
+            if head.status is RunStatus.FAILED:
+                failed[head.error_group].append(head)
+        groups = [
+            ErrorGroup(group, len(heads), heads[0].finished_at, heads[-1].finished_at, heads[-1])
+            for group, heads in failed.items()
+        ]
+        return sorted(groups, key=lambda group: group.last_at, reverse=True)[:limit]
+
+    def struggling(self, limit: int = 100) -> list[Head]:
+        worst = [h for h in self._heads() if h.crashes + h.suspicions and not h.status.ended]
+        return sorted(worst, key=lambda h: h.crashes + h.suspicions, reverse=True)[:limit]
+
+    def _heads(self) -> list[Head]:
+        with self._lock:
+            return [*self._book.heads.values()]
+
+    def keep(self, kind: str, name: str, value: str | None) -> None:
+        with self._lock:
+            self._entries[kind].pop(name, None)
+            if value is not None:
+                self._entries[kind][name] = value
+
+    def keep_first(self, kind: str, name: str, value: str) -> str:
+        with self._lock:
+            return self._entries[kind].setdefault(name, value)
+
+    def kept(self, kind: str) -> dict[str, str]:
+        with self._lock:
+            return dict(self._entries[kind])
+
+    def kept_one(self, kind: str, name: str) -> str | None:
+        return self.kept(kind).get(name)
+
+    def note(self, *notes: Note) -> None:
+        with self._lock:
+            self._notes.extendleft(replace(note, at=self._clock()) for note in notes)
+
+    def notes(self, run_id: str | None = None, limit: int = 100) -> list[Note]:
+        with self._lock:
+            notes = [note for note in self._notes if run_id in (None, note.run_id)]
+        return notes[:limit]
 
     def put_aside(self, reason: str, message: str) -> None:
         at = f"{self._clock() / 1000:.3f}"
@@ -175,6 +221,9 @@ class _MemoryBook(Book):
             self._due.pop(run_id, None)
         else:
             self._due[run_id] = at
+
+    def due_at(self, run_id: str) -> int | None:
+        return self._due.get(run_id)
 
     def due(self, limit: int) -> list[Head]:
         ready = [run_id for run_id, at in self._due.items() if at <= self.now]

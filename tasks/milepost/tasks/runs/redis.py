@@ -8,14 +8,13 @@ all in one call.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from secrets import token_hex
 from typing import Any
 
 import redis
 
-from milepost.checkpointing import AlreadyExists, CheckpointStore, Page, Record
+from milepost.checkpointing import AlreadyExists, CheckpointStore, Record
 from milepost.checkpointing.redis_connection import (
     ALL_PREFIXES,
     Scripts,
@@ -28,22 +27,39 @@ from milepost.checkpointing.stores.redis import LogKeys, RedisCheckpointStore
 
 from ..head import Head, RunStatus, Step
 from ..settings import TaskSettings
-from .base import IDENTITY_KEY, Advance, Bid, Cause, Claim, Commit, Look, Push, Refusal, RunStore
-from .redis_listing import find
+from ..transitions import ALLOWED, Command
+from .base import (
+    IDENTITY_KEY,
+    Advance,
+    Bid,
+    Birth,
+    Cause,
+    Claim,
+    Commit,
+    Intent,
+    Landing,
+    Look,
+    Next,
+    Push,
+    Refusal,
+    RunStore,
+)
+from .redis_listing import RedisListing
+from .redis_registry import RedisRegistry
 
 _SCRIPTS = (
     "create", "claim", "advance", "save", "spend", "fail", "hand_back", "put_off", "divert", "beat", "bury",
     "look", "requeue", "set_budget", "mark", "reinstate", "pause", "resume", "intend", "settle", "delete",
 )  # fmt: skip
 _LEASE_MS = 5_000
-_ASIDE = "milepost:aside"
 _SELDOM = frozenset({
-    "budget", "spent_try", "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms",
-    "wasted_ms", "written_bytes", "log_elsewhere", "marked", "tries", "progress", "progress_at",
+    "tenant", "run_priority", "origin", "intent", "status_before", "due_before", "budget", "spent_try",
+    "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms", "wasted_ms", "written_bytes",
+    "log_elsewhere", "marked", "tries", "progress", "progress_at",
 })  # fmt: skip
 
 
-class RedisRunStore(RunStore):
+class RedisRunStore(RedisListing, RedisRegistry, RunStore):
     """Keeps runs in the Redis or Valkey at *url*."""
 
     def __init__(self, url: str, settings: TaskSettings | None = None) -> None:
@@ -75,30 +91,40 @@ class RedisRunStore(RunStore):
     def create(
         self, head: Head, *, record: Record | None, push: Push | None, delay_ms: int = 0
     ) -> Head | None:
+        args = self._birth(Birth(head, record, push, delay_ms))
+        outcome = self._born_as(head, self._run("create", head.run_id, args, log=True))
+        if isinstance(outcome, AlreadyExists):
+            raise outcome
+        return outcome
+
+    def create_many(self, births: Sequence[Birth]) -> list[Head | AlreadyExists | None]:
+        calls = [self._call(birth.head.run_id, self._birth(birth), log=True) for birth in births]
+        with translated(self.location):
+            replies = self._scripts.call_many("create", calls)
+        return [self._born_as(b.head, reply) for b, reply in zip(births, replies, strict=True)]
+
+    def _birth(self, birth: Birth) -> list[Any]:
+        head = birth.head
         fields = head.to_fields()
         for name in ("run_id", "digest", "tags", "created_at", "status"):
             del fields[name]
         # What most runs never have takes neither place nor time.
         fields = {k: v for k, v in fields.items() if k not in _SELDOM or v not in ("", "0")}
-        flat = [part for pair in fields.items() for part in pair]
-        reply = self._run(
-            "create",
-            head.run_id,
-            [
-                head.digest,
-                head.at,
-                *_record(record),
-                *_push(push),
-                delay_ms,
-                self._patience_ms,
-                json.dumps(head.tags),
-                *flat,
-            ],
-            log=True,
-        )
+        return [
+            head.digest,
+            head.at,
+            *_record(birth.record),
+            *_push(birth.push),
+            birth.delay_ms,
+            self._patience_ms,
+            json.dumps(head.tags),
+            *(part for pair in fields.items() for part in pair),
+        ]
+
+    def _born_as(self, head: Head, reply: Any) -> Head | AlreadyExists | None:
         match self._text(reply[0]):
             case "occupied":
-                raise AlreadyExists(
+                return AlreadyExists(
                     f"The log of run {head.run_id} exists though the run does not; delete its "
                     "checkpoints or take another run id.",
                     run_id=head.run_id,
@@ -139,16 +165,7 @@ class RedisRunStore(RunStore):
 
     def advance(self, claim: Claim, commit: Commit) -> Advance:
         following = commit.following
-        fields: dict[str, Any] = {"stage": "", "queue": ""}
-        if following is not None:
-            fields = {
-                "stage": following.stage,
-                "queue": following.queue,
-                "priority": following.priority,
-                "time_limit_ms": following.time_limit_ms,
-                "patience_ms": self._patience_ms,
-            }
-        fields |= commit.changes
+        fields = self._due(following) | dict(commit.changes)
         reply = self._run(
             "advance",
             claim.head.run_id,
@@ -248,19 +265,33 @@ class RedisRunStore(RunStore):
         return self._status(self._run("pause", run_id, []))
 
     def resume(self, head: Head) -> bool:
-        return bool(
-            self._run("resume", head.run_id, [head.status, head.timeline, head.sequence])[0]
-        )
+        if head.status not in ALLOWED[Command.RETRY] | ALLOWED[Command.RESUME]:
+            return False
+        args = [head.status, head.timeline, head.sequence]
+        return bool(self._run("resume", head.run_id, args)[0])
 
-    def intend(self, run_id: str, checkpoint_id: str) -> RunStatus | None:
-        return self._status(self._run("intend", run_id, [checkpoint_id, _LEASE_MS]))
+    def intend(self, run_id: str, intent: Intent) -> tuple[bool, RunStatus | None]:
+        at = ("", "") if intent.position is None else intent.position
+        args = [intent.checkpoint_id, intent.status, _LEASE_MS, *at, *sorted(intent.allowed)]
+        reply = self._run("intend", run_id, args, log=True)
+        return (bool(reply[0]), self._status(reply[1])) if reply else (False, None)
 
-    def settle(self, head: Head, *, path: str, sequence: int, record: Record | None) -> bool:
-        args = [head.intent, path, sequence, self._ttl_ms, *_record(record)]
+    def settle(self, head: Head, landing: Landing) -> bool:
+        fields = {} if landing.following is None else self._due(landing.following)
+        args = [
+            head.intent,
+            landing.checkpoint_id,
+            landing.path,
+            landing.sequence,
+            landing.status,
+            self._ttl_ms,
+            *_record(landing.record),
+            *(part for pair in (fields | dict(landing.changes)).items() for part in pair),
+        ]
         return bool(self._run("settle", head.run_id, args, log=True))
 
     def delete(self, run_id: str) -> RunStatus | None:
-        done, *status = self._run("delete", run_id, [])
+        done, *status = self._run("delete", run_id, sorted(ALLOWED[Command.DELETE]))
         return None if done else self._status(status[0])
 
     def get(self, run_id: str) -> Head | None:
@@ -268,38 +299,30 @@ class RedisRunStore(RunStore):
             raw: Any = self.client.hgetall(f"{prefix_of(run_id)}run:{run_id}")
         return Head.from_fields(raw.items()) if raw else None
 
-    def find(
-        self,
-        *,
-        status: RunStatus | None = None,
-        pipeline: str | None = None,
-        tag: str | None = None,
-        since_ms: int | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> Page[Head]:
-        with translated(self.location):
-            return find(self.client, status, pipeline, tag, since_ms, cursor, limit)
-
-    def put_aside(self, reason: str, message: str) -> None:
-        entry = json.dumps({"reason": reason, "message": message, "at": f"{time.time():.3f}"})
-        with translated(self.location), self.client.pipeline() as pipe:
-            pipe.lpush(_ASIDE, entry)
-            pipe.ltrim(_ASIDE, 0, 999)
-            pipe.execute()
-
-    def aside(self, limit: int = 100) -> list[dict[str, str]]:
-        with translated(self.location):
-            return [json.loads(entry) for entry in self.client.lrange(_ASIDE, 0, limit - 1)]
-
     def close(self) -> None:
         self.client.close()
 
-    def _run(self, name: str, run_id: str, args: list[Any], *, log: bool = False) -> Any:
+    def _due(self, following: Next | None) -> dict[str, Any]:
+        if following is None:
+            return {"stage": "", "queue": ""}
+        return {
+            "stage": following.stage,
+            "queue": following.queue,
+            "priority": following.priority,
+            "time_limit_ms": following.time_limit_ms,
+            "patience_ms": self._patience_ms,
+        }
+
+    def _call(
+        self, run_id: str, args: list[Any], *, log: bool
+    ) -> tuple[Sequence[str], Sequence[Any]]:
         prefix = prefix_of(run_id)
         keys = [f"{prefix}run:{run_id}", *(LogKeys.of(run_id) if log else ())]
+        return keys, [prefix, run_id, *args]
+
+    def _run(self, name: str, run_id: str, args: list[Any], *, log: bool = False) -> Any:
         with translated(self.location, run_id):
-            return self._scripts.call(name, keys, [prefix, run_id, *args])
+            return self._scripts.call(name, *self._call(run_id, args, log=log))
 
     def _sweep(self, name: str, args: list[Any]) -> Any:
         with translated(self.location):

@@ -6,31 +6,31 @@ from collections.abc import Callable
 from secrets import token_hex
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select, tuple_
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from milepost.checkpointing import CheckpointStore, Page
+from milepost.checkpointing import CheckpointStore
 from milepost.checkpointing.sql_connection import Database
 from milepost.checkpointing.stores import sql_tables as log_tables
 from milepost.checkpointing.stores.sql import SQLCheckpointStore
 from milepost.checkpointing.stores.sql_log import SQLLog
-from milepost.checkpointing.stores.sql_tables import now_ms
 
-from ..head import Head, RunStatus
+from ..head import Head
 from ..settings import TaskSettings
 from .base import Push
 from .book import Book
 from .bookkeeper import Bookkeeper
 from .sql_book import SQLBook, load
-from .sql_tables import VERSION, aside, flows, metadata, runs, state, tags
+from .sql_listing import SQLListing
+from .sql_registry import SQLRegistry
+from .sql_tables import UPGRADES, VERSION, flows, metadata, runs, state
 
-_ASIDE_KEPT = 1000
 _NOTE_FLOW_MS = 500
 """How much newer a publication must be to be noted; less than the slack that reconcilers give."""
 T = TypeVar("T")
 
 
-class SQLRunStore(Bookkeeper):
+class SQLRunStore(SQLListing, SQLRegistry, Bookkeeper):
     """Keeps runs, and the log if it is asked to, in the database at *url*.
 
     Messages travel through the broker: whatever it is, it is another place.
@@ -54,7 +54,7 @@ class SQLRunStore(Bookkeeper):
         super().__init__(settings)
         self.database = Database(url, self.settings)
         self.database.prepare("checkpoints", log_tables.VERSION, log_tables.metadata)
-        self.database.prepare("runs", VERSION, metadata)
+        self.database.prepare("runs", VERSION, metadata, UPGRADES)
         self._log = SQLLog(self.database.is_sqlite)
         self._on_push = on_push
         self._noted: dict[tuple[str, int], int] = {}
@@ -116,62 +116,8 @@ class SQLRunStore(Bookkeeper):
         text = self.database.single(lambda c: c.execute(query).scalar(), run_id)
         return None if text is None else load(text)
 
-    def find(
-        self,
-        *,
-        status: RunStatus | None = None,
-        pipeline: str | None = None,
-        tag: str | None = None,
-        since_ms: int | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> Page[Head]:
-        created, name = runs.c.created_at, runs.c.run_id
-        query = select(runs.c.head)
-        if tag is not None:
-            created, name = tags.c.created_at, tags.c.run_id
-            query = query.join(tags, tags.c.run_id == runs.c.run_id).where(tags.c.tag == tag)
-        if status is not None:
-            query = query.where(runs.c.status == status)
-        if pipeline is not None:
-            query = query.where(runs.c.pipeline == pipeline)
-        if since_ms is not None:
-            query = query.where(created >= since_ms * 1000)
-        if cursor is not None:
-            at, _, run_id = cursor.partition(".")
-            query = query.where(tuple_(created, name) < tuple_(int(at), run_id))
-        query = query.order_by(created.desc(), name.desc()).limit(limit + 1)
-        found = [
-            load(text) for text in self.database.single(lambda c: c.execute(query).scalars().all())
-        ]
-        page = tuple(found[:limit])
-        more = len(found) > limit
-        return Page(page, f"{page[-1].created_at}.{page[-1].run_id}" if more else None)
-
-    def put_aside(self, reason: str, message: str) -> None:
-        def keep(connection: Connection) -> None:
-            connection.execute(
-                insert(aside),
-                {"reason": reason, "message": message, "at_ms": self._now(connection)},
-            )
-            newest = connection.execute(select(func.max(aside.c.number))).scalar_one()
-            connection.execute(delete(aside).where(aside.c.number <= newest - _ASIDE_KEPT))
-
-        self.database.transaction(keep)
-
-    def aside(self, limit: int = 100) -> list[dict[str, str]]:
-        query = select(aside).order_by(aside.c.number.desc()).limit(limit)
-        rows = self.database.single(lambda c: c.execute(query).all())
-        return [
-            {"reason": row.reason, "message": row.message, "at": f"{row.at_ms / 1000:.3f}"}
-            for row in rows
-        ]
-
     def close(self) -> None:
         self.database.close()
-
-    def _now(self, connection: Connection) -> int:
-        return int(connection.execute(select(now_ms())).scalar_one())
 
 
 def _identity(connection: Connection) -> str | None:

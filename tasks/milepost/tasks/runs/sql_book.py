@@ -30,6 +30,7 @@ _DUE = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_DUE_AT = select(runs.c.due_at).where(runs.c.run_id == bindparam("run"))
 _HELD = (
     select(runs.c.head)
     .where(runs.c.owner == bindparam("name"), runs.c.owner != "")
@@ -74,6 +75,7 @@ class SQLBook(Book):
                 "run": run_id,
                 "status": head.status,
                 "owner": head.owner,
+                **_columns(head),
                 "head": dump(head),
             }
             if run_id in self._looks:
@@ -109,6 +111,8 @@ class SQLBook(Book):
             "status": head.status,
             "created_at": head.created_at,
             "owner": head.owner,
+            "tenant": head.tenant,
+            **_columns(head),
             "head": dump(head),
         }
         insert = self._insert(runs).on_conflict_do_nothing()
@@ -136,6 +140,11 @@ class SQLBook(Book):
 
     def look_at(self, run_id: str, at: int | None) -> None:
         self._looks[run_id] = at
+
+    def due_at(self, run_id: str) -> int | None:
+        if run_id in self._looks:
+            return self._looks[run_id]
+        return self._connection.execute(_DUE_AT, {"run": run_id}).scalar()
 
     def due(self, limit: int) -> list[Head]:
         rows = self._connection.execute(_DUE, {"now": self.now, "limit": limit}).scalars()
@@ -213,6 +222,16 @@ class SQLBook(Book):
     def _read(self, text: str) -> Head:
         head = load(text)
         return self._heads.setdefault(head.run_id, head)
+
+
+def _columns(head: Head) -> dict[str, str | int]:
+    """Return what listings search for and the head's operations change."""
+    return {
+        "stage": head.stage,
+        "error_group": head.error_group,
+        "crashes": head.crashes + head.suspicions,
+        "finished_at": head.finished_at,
+    }
 
 
 def dump(head: Head) -> str:

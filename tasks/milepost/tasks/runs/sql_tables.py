@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Ta
 
 from milepost.checkpointing.stores.sql_tables import NAME
 
-VERSION = 1
+VERSION = 2
 metadata = MetaData()
 
 runs = Table(
@@ -19,6 +19,11 @@ runs = Table(
     Column("owner", NAME, nullable=False),
     Column("due_at", BigInteger),
     Column("head", Text, nullable=False),
+    Column("stage", NAME, nullable=False, server_default=""),
+    Column("tenant", NAME, nullable=False, server_default=""),
+    Column("error_group", NAME, nullable=False, server_default=""),
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    Column("finished_at", BigInteger, nullable=False, server_default="0"),
 )
 """The head is JSON; beside it stands what is searched for."""
 
@@ -26,6 +31,18 @@ Index("milepost_runs_created", runs.c.created_at, runs.c.run_id)
 Index("milepost_runs_status", runs.c.status, runs.c.created_at, runs.c.run_id)
 Index("milepost_runs_pipeline", runs.c.pipeline, runs.c.created_at, runs.c.run_id)
 Index("milepost_runs_due", runs.c.due_at)
+Index("milepost_runs_group", runs.c.status, runs.c.error_group, runs.c.finished_at)
+_tenanted = runs.c.tenant != ""
+Index(
+    "milepost_runs_tenant",
+    runs.c.tenant,
+    runs.c.created_at,
+    runs.c.run_id,
+    postgresql_where=_tenanted,
+    sqlite_where=_tenanted,
+)
+_crashed = runs.c.crashes > 0
+Index("milepost_runs_crashed", runs.c.crashes, postgresql_where=_crashed, sqlite_where=_crashed)
 _held = runs.c.owner != ""
 Index("milepost_runs_held", runs.c.owner, postgresql_where=_held, sqlite_where=_held)
 
@@ -69,14 +86,45 @@ state = Table(
     Column("value", Text, nullable=False),
 )
 
+entries = Table(
+    "milepost_entries",
+    metadata,
+    Column("kind", NAME, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# SQLite numbers rows by itself only where the key is its plain INTEGER.
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+notes = Table(
+    "milepost_notes",
+    metadata,
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("run_id", NAME, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Index("milepost_notes_run", "run_id", "number"),
+)
+
 aside = Table(
     "milepost_aside",
     metadata,
-    # SQLite numbers rows by itself only where the key is its plain INTEGER.
-    Column(
-        "number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    ),
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
     Column("reason", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
 )
+
+UPGRADES = {
+    2: (
+        "ALTER TABLE milepost_runs ADD COLUMN stage VARCHAR(128) DEFAULT '' NOT NULL",
+        "ALTER TABLE milepost_runs ADD COLUMN tenant VARCHAR(128) DEFAULT '' NOT NULL",
+        "ALTER TABLE milepost_runs ADD COLUMN error_group VARCHAR(128) DEFAULT '' NOT NULL",
+        "ALTER TABLE milepost_runs ADD COLUMN crashes INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE milepost_runs ADD COLUMN finished_at BIGINT DEFAULT 0 NOT NULL",
+    )
+}
+"""What leads to each version from the one before; indexes and tables that are missing are made after it."""

@@ -7,6 +7,9 @@ from .commands import Commands
 from .committing import Committing
 from .creating import Creating
 from .failing import Failing
+from .failures import Failures
+from .intending import Intending
+from .keeping import Keeping
 from .listing import Listing
 from .looking import Looking
 from .owners import Owners
@@ -31,7 +34,10 @@ class RunStoreContract(
     Suspects,
     Looking,
     Commands,
+    Intending,
     Rebuilding,
     Listing,
+    Failures,
+    Keeping,
 ):
     """What `milepost.tasks.runs.RunStore` promises; `case.RunStoreCase` has the hooks to give."""

@@ -13,8 +13,9 @@ from milepost.checkpointing import CheckpointKey, CheckpointStore, Record
 from milepost.checkpointing.ids import new_checkpoint_id, new_run_id
 
 from ..head import Head, RunStatus
-from ..runs.base import Bid, Claim, Commit, Next, Push, RunStore
+from ..runs.base import Bid, Claim, Commit, Intent, Landing, Next, Push, RunStore
 from ..settings import TaskSettings
+from ..transitions import ALLOWED, Command
 
 MakeStore: TypeAlias = Callable[[TaskSettings], RunStore]
 T = TypeVar("T")
@@ -142,3 +143,13 @@ def commit_of(claim: Claim, following: str | None = "second", push: Push | None 
         status=RunStatus.COMPLETED,
         push=push,
     )
+
+
+def cancelling(checkpoint_id: str) -> Intent:
+    """Return the intent to cancel."""
+    return Intent(checkpoint_id, RunStatus.CANCELLING, ALLOWED[Command.CANCEL])
+
+
+def cancelled(checkpoint_id: str, path: str, record: Record | None = None) -> Landing:
+    """Return the end of a cancelling."""
+    return Landing(checkpoint_id, path, 1, RunStatus.CANCELLED, record=record)

@@ -10,7 +10,7 @@ import pytest
 
 from ..head import RunStatus, Step
 from ..runs.base import Bid, Claim, Next, Refusal, RunStore
-from .case import RunStoreCase, claimed, commit_of, created, new_bid, read
+from .case import RunStoreCase, cancelling, claimed, commit_of, created, new_bid, read
 
 
 class Claiming(RunStoreCase):
@@ -70,7 +70,7 @@ class Claiming(RunStoreCase):
 
     def test_a_run_being_cancelled_is_refused(self, store: RunStore) -> None:
         head = created(store)
-        store.intend(head.run_id, "c")
+        store.intend(head.run_id, cancelling("c"))
         assert store.claim(head.step, new_bid()) is Refusal.PAUSED
 
     def test_a_run_that_ended_is_refused(self, store: RunStore) -> None:
@@ -117,7 +117,7 @@ class Claiming(RunStoreCase):
         store.fail(claim, "{}", None)
         store.resume(read(store, head.run_id))
         tokens.append(claimed(store, head).token)
-        store.intend(head.run_id, "c")
+        store.intend(head.run_id, cancelling("c"))
         tokens.append(read(store, head.run_id).token)
         assert tokens == sorted(set(tokens))
 

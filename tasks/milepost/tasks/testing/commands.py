@@ -1,20 +1,14 @@
-"""What people do to runs: pause, resume, retry, cancel, delete."""
+"""What people do to runs: pause, resume, retry, delete."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pytest
-
-from milepost.checkpointing import CheckpointKey, Record
-
 from ..head import RunStatus
 from ..runs.base import Advance, Refusal, RunStore
-from .case import RunStoreCase, claimed, commit_of, created, new_bid, new_push, read
+from .case import RunStoreCase, cancelling, claimed, commit_of, created, new_bid, new_push, read
 
 
 class Commands(RunStoreCase):
-    """`pause`, `resume`, `intend`, `settle` and `delete`."""
+    """`pause`, `resume` and `delete`."""
 
     def test_a_waiting_run_pauses_at_once_and_resumes(self, store: RunStore) -> None:
         for head in (created(store), created(store, delay_ms=60_000)):
@@ -59,7 +53,7 @@ class Commands(RunStoreCase):
 
     def test_an_unknown_run_is_not_paused(self, store: RunStore) -> None:
         assert store.pause("nobody") is None
-        assert store.intend("nobody", "c") is None
+        assert store.intend("nobody", cancelling("c")) == (False, None)
 
     def test_a_scheduled_run_can_be_moved_now(self, store: RunStore) -> None:
         claim = claimed(store)
@@ -91,48 +85,6 @@ class Commands(RunStoreCase):
         store.advance(claim, commit_of(claim, None))
         assert not store.resume(paused)
         assert not store.resume(read(store, head.run_id))
-
-    def test_cancelling_stops_commits_and_ends_with_a_checkpoint(self, store: RunStore) -> None:
-        claim = claimed(store)
-        run_id = claim.head.run_id
-        assert store.intend(run_id, "cancel-1") is RunStatus.RUNNING
-        assert store.intend(run_id, "cancel-2") is RunStatus.CANCELLING
-        assert store.advance(claim, commit_of(claim)) is Advance.FENCED
-        head = read(store, run_id)
-        assert (head.status, head.timeline, head.intent) == (RunStatus.CANCELLING, 1, "cancel-1")
-        path = CheckpointKey(run_id, 1, head.timeline).path
-        stranger = replace(head, intent="cancel-2")
-        assert not store.settle(stranger, path=path, sequence=1, record=None)
-        for _ in range(2):
-            assert store.settle(head, path=path, sequence=1, record=None)
-        ended = read(store, run_id)
-        assert (ended.status, ended.checkpoint_id) == (RunStatus.CANCELLED, "cancel-1")
-        assert (ended.at, ended.sequence, ended.stage) == (path, 1, "")
-        assert store.intend(run_id, "cancel-3") is RunStatus.CANCELLED
-
-    def test_the_checkpoint_of_the_cancelling_is_kept(self, store: RunStore) -> None:
-        log, head = self.make_log(store), created(store)
-        if not store.holds_log(log):
-            pytest.skip("this store keeps no log")
-        store.intend(head.run_id, "cancel-1")
-        head = read(store, head.run_id)
-        record = Record(CheckpointKey(head.run_id, 1, head.timeline), b"header", b"body")
-        assert store.settle(head, path=record.key.path, sequence=1, record=record)
-        assert log.latest(head.run_id) == record
-
-    def test_a_cancelling_that_nobody_finishes_is_shown(self, store: RunStore) -> None:
-        head = created(store)
-        store.intend(head.run_id, "cancel-1")
-        assert store.look().heads == ()
-        assert self.looked_at(store, head.run_id).status is RunStatus.CANCELLING
-
-    def test_a_completed_run_is_not_cancelled(self, store: RunStore) -> None:
-        claim = claimed(store)
-        store.advance(claim, commit_of(claim, None))
-        ended = read(store, claim.head.run_id)
-        assert store.intend(ended.run_id, "c") is RunStatus.COMPLETED
-        assert store.pause(ended.run_id) is RunStatus.COMPLETED
-        assert read(store, ended.run_id) == ended
 
     def test_only_runs_at_rest_are_deleted(self, store: RunStore) -> None:
         head = created(store)

@@ -9,6 +9,7 @@ import pytest
 from milepost.checkpointing import NotFound, Record
 
 from ..head import RunStatus
+from ..query import RunQuery
 from ..runs.base import Advance, RunStore
 from ..settings import TaskSettings
 from .case import (
@@ -151,5 +152,5 @@ class Committing(RunStoreCase):
 
         assert not gone()
         self.eventually(gone)
-        assert store.find().items == store.find(tag="brief").items == ()
+        assert store.find().items == store.find(RunQuery(tag="brief")).items == ()
         assert not holds or log.latest(head.run_id) is None

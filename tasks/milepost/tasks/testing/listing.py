@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from milepost.checkpointing import Misconfigured
+
 from ..head import RunStatus
+from ..query import RunQuery
 from ..runs.base import RunStore
 from .case import RunStoreCase, claimed, commit_of, created, new_head
 
@@ -36,9 +43,9 @@ class Listing(RunStoreCase):
             head = created(store, new_head(pipeline=name, tags=("all",)))
             if name == "rare":
                 wanted.append(head.run_id)
-        first = store.find(tag="all", pipeline="rare", limit=4)
+        first = store.find(RunQuery(tag="all", pipeline="rare"), limit=4)
         assert [head.run_id for head in first.items] == wanted[:1:-1]
-        rest = store.find(tag="all", pipeline="rare", limit=4, cursor=first.cursor)
+        rest = store.find(RunQuery(tag="all", pipeline="rare"), limit=4, cursor=first.cursor)
         assert [head.run_id for head in rest.items] == wanted[1::-1]
         assert rest.cursor is None
 
@@ -50,19 +57,23 @@ class Listing(RunStoreCase):
             (RunStatus.RUNNING, claim.head.run_id),
             (RunStatus.COMPLETED, other.head.run_id),
         ):
-            assert [head.run_id for head in store.find(status=status).items] == [run_id]
-        assert store.find(status=RunStatus.FAILED).items == ()
+            assert [head.run_id for head in store.find(RunQuery.of(status)).items] == [run_id]
+        assert store.find(RunQuery.of(RunStatus.FAILED)).items == ()
 
     def test_all_conditions_must_hold(self, store: RunStore) -> None:
         one = created(store, new_head(pipeline="orders", tags=("eu", "night")))
         two = created(store, new_head(pipeline="orders", tags=("us",)))
         three = created(store, new_head(pipeline="bills", tags=("eu",)))
-        assert store.find(pipeline="orders").items == (two, one)
-        assert store.find(tag="eu").items == (three, one)
-        assert store.find(tag="eu", pipeline="orders").items == (one,)
-        assert store.find(pipeline="orders", status=RunStatus.QUEUED).items == (two, one)
-        assert store.find(tag="eu", status=RunStatus.RUNNING).items == ()
-        assert store.find(pipeline="none").items == store.find(tag="none").items == ()
+        assert store.find(RunQuery(pipeline="orders")).items == (two, one)
+        assert store.find(RunQuery(tag="eu")).items == (three, one)
+        assert store.find(RunQuery(tag="eu", pipeline="orders")).items == (one,)
+        assert store.find(RunQuery.of(RunStatus.QUEUED, pipeline="orders")).items == (two, one)
+        assert store.find(RunQuery.of(RunStatus.RUNNING, tag="eu")).items == ()
+        assert (
+            store.find(RunQuery(pipeline="none")).items
+            == store.find(RunQuery(tag="none")).items
+            == ()
+        )
 
     def test_since_names_the_oldest_to_show(self, store: RunStore) -> None:
         old = created(store)
@@ -72,7 +83,62 @@ class Listing(RunStoreCase):
             return created(store).created_at >= since * 1000
 
         self.eventually(young)
-        found = store.find(since_ms=since)
+        found = store.find(RunQuery(since_ms=since))
         assert found.items
         assert old not in found.items
-        assert old in store.find(since_ms=since - 1, limit=10_000).items
+        assert old in store.find(RunQuery(since_ms=since - 1), limit=10_000).items
+
+    def test_until_names_the_first_not_to_show(self, store: RunStore) -> None:
+        old = created(store)
+        until = old.created_at // 1000 + 1
+        self.eventually(lambda: created(store).created_at >= until * 1000)
+        assert old in store.find(RunQuery(until_ms=until)).items
+        assert all(h.created_at < until * 1000 for h in store.find(RunQuery(until_ms=until)).items)
+        assert store.find(RunQuery(until_ms=until - 1_000_000)).items == ()
+
+    def test_runs_are_found_in_any_of_several_statuses(self, store: RunStore) -> None:
+        waiting, claim = created(store), claimed(store)
+        store.pause(created(store).run_id)
+        found = store.find(RunQuery.of(RunStatus.QUEUED, RunStatus.RUNNING)).items
+        assert [head.run_id for head in found] == [claim.head.run_id, waiting.run_id]
+
+    def test_runs_are_found_by_stage_and_tenant(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.advance(claim, commit_of(claim))
+        mine = created(store, replace(new_head(), tenant="acme"))
+        created(store, replace(new_head(), tenant="other"))
+        second = store.find(RunQuery(stage="second")).items
+        assert [head.run_id for head in second] == [claim.head.run_id]
+        assert store.find(RunQuery(tenant="acme")).items == (mine,)
+        assert store.find(RunQuery(tenant="acme", stage="second")).items == ()
+
+    def test_a_deleted_run_is_in_no_listing(self, store: RunStore) -> None:
+        head = created(store, replace(new_head(tags=("eu",)), tenant="acme"))
+        store.pause(head.run_id)
+        store.delete(head.run_id)
+        for query in (
+            RunQuery(),
+            RunQuery(tag="eu"),
+            RunQuery(tenant="acme"),
+            RunQuery(pipeline="orders"),
+        ):
+            assert store.find(query).items == ()
+        assert store.counts() == {}
+
+    @pytest.mark.parametrize("cursor", ["", "x", "1", "x.y", "1e9.run", "-1.run", "9" * 30 + ".r"])
+    def test_a_forged_cursor_is_refused(self, store: RunStore, cursor: str) -> None:
+        created(store)
+        with pytest.raises(Misconfigured, match="cursor"):
+            store.find(cursor=cursor)
+
+    def test_runs_are_counted_by_pipeline_and_status(self, store: RunStore) -> None:
+        created(store)
+        claimed(store, created(store, new_head(pipeline="bills")))
+        for _ in range(2):
+            claim = claimed(store)
+            store.advance(claim, commit_of(claim, None))
+        assert store.counts() == {
+            ("orders", RunStatus.QUEUED): 1,
+            ("orders", RunStatus.COMPLETED): 2,
+            ("bills", RunStatus.RUNNING): 1,
+        }

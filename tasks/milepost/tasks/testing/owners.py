@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..head import RunStatus
 from ..runs.base import RunStore
-from .case import RunStoreCase, claimed, new_bid, read
+from .case import RunStoreCase, cancelling, claimed, new_bid, read
 
 
 class Owners(RunStoreCase):
@@ -41,7 +41,7 @@ class Owners(RunStoreCase):
         lost, kept = new_bid("ann"), new_bid("ann")
         claim = claimed(store, bid=lost)
         claimed(store, bid=kept)
-        store.intend(claim.head.run_id, "c")
+        store.intend(claim.head.run_id, cancelling("c"))
         held = {lost.nonce, kept.nonce}
         assert store.beat("ann", held, kept.ordinal, leaving=False) == {lost.nonce}
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ..head import Head, RunStatus
+from ..query import RunQuery
 from ..runs.base import Refusal, RunStore
 from .case import RunStoreCase, claimed, created, new_bid, new_head, read
 
@@ -101,9 +102,9 @@ class Rebuilding(RunStoreCase):
         assert (there.status, there.token, there.sequence) == (head.status, head.token, 3)
         assert there.created_at > 0
         for found in (
-            store.find(status=head.status),
-            store.find(tag="red"),
-            store.find(pipeline=head.pipeline),
+            store.find(RunQuery.of(head.status)),
+            store.find(RunQuery(tag="red")),
+            store.find(RunQuery(pipeline=head.pipeline)),
         ):
             assert [item.run_id for item in found.items] == [head.run_id]
         if status == "queued":

@@ -28,10 +28,39 @@ local function index(run, from, to, created)
   redis.call('ZADD', P .. 'status:' .. to, created, run)
 end
 
+-- Failed runs stand in the group of their failure, by the time at which they failed; the groups by the
+-- time of the last failure.
+local function group_of(run)
+  local error = redis.call('HGET', key(run), 'error')
+  local known, failure = pcall(cjson.decode, error or '')
+  local group = known and type(failure) == 'table' and failure.group
+  return type(group) == 'string' and group or ''
+end
+
+local function leave_group(run)
+  local group = group_of(run)
+  redis.call('ZREM', P .. 'group:' .. group, run)
+  if redis.call('EXISTS', P .. 'group:' .. group) == 0 then
+    redis.call('ZREM', P .. 'groups', group)
+  end
+end
+
+local function join_group(run)
+  local group, at = group_of(run), tonumber(redis.call('HGET', key(run), 'finished_at')) or NOW
+  redis.call('ZADD', P .. 'group:' .. group, at, run)
+  redis.call('ZADD', P .. 'groups', 'GT', at, group)
+end
+
 local function become(run, status, ...)
   local was, created = unpack(get(run, 'status', 'created_at'))
+  if was == 'failed' and status ~= 'failed' then
+    leave_group(run)
+  end
   index(run, was, status, created)
   set(run, 'status', status, ...)
+  if status == 'failed' and was ~= 'failed' then
+    join_group(run)
+  end
 end
 
 local function due(run, at)
@@ -134,8 +163,8 @@ end
 -- those that died beside the culprit get through. A newcomer that kills it there needs as many deaths to
 -- become a suspect itself; only then, one death later, is the run set aside.
 local function take_away(run, cause, max_crashes)
-  local status, crashes, suspicions, trial, stage, worker =
-    unpack(get(run, 'status', 'crashes', 'suspicions', 'trial', 'stage', 'worker'))
+  local status, crashes, suspicions, trial, stage, worker, pipeline =
+    unpack(get(run, 'status', 'crashes', 'suspicions', 'trial', 'stage', 'worker', 'pipeline'))
   if status ~= 'running' then
     return false
   end
@@ -147,10 +176,15 @@ local function take_away(run, cause, max_crashes)
   end
   unclaim(run)
   set(run, 'crashes', crashes, 'suspicions', suspicions, 'last_cause', cause)
+  if crashes + suspicions > 0 then
+    redis.call('ZADD', P .. 'struggling', crashes + suspicions, run)
+  end
   if crashes >= max_crashes or suspicions > 2 * max_crashes then
+    local kind = cause == 'timeout' and 'StageTimeout' or 'WorkerLost'
     set_aside(run, cjson.encode({
-      type = cause == 'timeout' and 'StageTimeout' or 'WorkerLost',
+      type = kind,
       stage = stage,
+      group = redis.sha1hex(pipeline .. '\n' .. stage .. '\n' .. kind .. '\n'):sub(1, 12),
       message = 'Stage ' .. stage .. (cause == 'timeout' and ' ran out of time ' or ' lost its worker ')
         .. (crashes + suspicions) .. ' times without progress (last: ' .. (worker or '?') .. ').',
     }))
@@ -177,6 +211,18 @@ local function bury(owner, cause, max_crashes)
   redis.call('SREM', P .. 'leaving', owner)
   redis.call('SREM', P .. 'spared', owner)
   return freed
+end
+
+local function index_new(run, pipeline, tenant, tags, created)
+  redis.call('SADD', P .. 'pipelines', pipeline)
+  redis.call('ZADD', P .. 'runs', created, run)
+  redis.call('ZADD', P .. 'pipeline:' .. pipeline, created, run)
+  if tenant and tenant ~= '' then
+    redis.call('ZADD', P .. 'tenant:' .. tenant, created, run)
+  end
+  for _, tag in ipairs(tags) do
+    redis.call('ZADD', P .. 'tag:' .. tag, created, run)
+  end
 end
 
 -- Write a record of the log that lives in this Redis. False if another record has the path.
@@ -214,13 +260,24 @@ end
 
 -- Remove the head, what points to it, and its log in this Redis.
 local function forget(run)
-  local status, tags, pipeline = unpack(get(run, 'status', 'tags', 'pipeline'))
+  local status, tags, pipeline, tenant = unpack(get(run, 'status', 'tags', 'pipeline', 'tenant'))
+  if status == 'failed' then
+    leave_group(run)
+  end
   redis.call('ZREM', P .. 'status:' .. status, run)
+  redis.call('ZREM', P .. 'runs', run)
+  redis.call('ZREM', P .. 'struggling', run)
   redis.call('ZREM', P .. 'pipeline:' .. pipeline, run)
+  if redis.call('EXISTS', P .. 'pipeline:' .. pipeline) == 0 then
+    redis.call('SREM', P .. 'pipelines', pipeline)
+  end
+  if tenant and tenant ~= '' then
+    redis.call('ZREM', P .. 'tenant:' .. tenant, run)
+  end
   for _, tag in ipairs(cjson.decode(tags)) do
     redis.call('ZREM', P .. 'tag:' .. tag, run)
   end
   undue(run)
-  redis.call('UNLINK', key(run), P .. 'log:headers:' .. run, P .. 'log:bodies:' .. run, P .. 'log:paths:' .. run)
+  redis.call('UNLINK', key(run), P .. 'notes:' .. run, P .. 'log:headers:' .. run, P .. 'log:bodies:' .. run, P .. 'log:paths:' .. run)
   redis.call('ZREM', P .. 'logs', run)
 end

@@ -12,11 +12,8 @@ end
 local time = redis.call('TIME')
 redis.call('HSET', KEYS[1], 'run_id', run, 'digest', digest, 'created_at', time[1] * 1000000 + time[2],
   'tags', ARGV[11], unpack(ARGV, 12))
-local created, pipeline = unpack(get(run, 'created_at', 'pipeline'))
-redis.call('ZADD', P .. 'pipeline:' .. pipeline, created, run)
-for _, tag in ipairs(cjson.decode(ARGV[11])) do
-  redis.call('ZADD', P .. 'tag:' .. tag, created, run)
-end
+local created, pipeline, tenant = unpack(get(run, 'created_at', 'pipeline', 'tenant'))
+index_new(run, pipeline, tenant, cjson.decode(ARGV[11]), created)
 if delay > 0 then
   become(run, 'scheduled', 'published_at', 0)
   due(run, NOW + delay)

@@ -1,12 +1,29 @@
--- Begin to cancel: from here on nobody can claim the run or commit to it. Returns {status before}.
--- KEYS: head    ARGV: P, run, checkpoint id, lease
-local run, status = ARGV[2], redis.call('HGET', KEYS[1], 'status')
-if not status or status == 'completed' or status == 'cancelled' or status == 'cancelling' then
-  return status
+-- Begin to cancel or redirect a run: from here on nobody can claim it or commit to it.
+-- Returns {1, status before}, {0, status that forbids it}, or false if there is no such run. Repeating it changes nothing.
+-- KEYS: head, log headers, log bodies, log paths
+-- ARGV: P, run, checkpoint id, status, lease, timeline and sequence expected (or empty), status that allows it, ...
+local run = ARGV[2]
+local status, timeline, sequence, intent, before = unpack(get(run, 'status', 'timeline', 'sequence', 'intent',
+  'status_before'))
+if not status then
+  return false
+elseif status == ARGV[4] and intent == ARGV[3] then
+  return {1, before}
+elseif ARGV[6] ~= '' and (timeline ~= ARGV[6] or sequence ~= ARGV[7]) then
+  return {0, status}
 end
-unclaim(run)
-redis.call('HINCRBY', KEYS[1], 'timeline', 1)
-redis.call('HINCRBY', KEYS[1], 'token', 1)
-become(run, 'cancelling', 'intent', ARGV[3])
-due(run, NOW + ARGV[4])
-return status
+for i = 8, #ARGV do
+  if status == ARGV[i] then
+    unclaim(run)
+    redis.call('HINCRBY', KEYS[1], 'timeline', 1)
+    redis.call('HINCRBY', KEYS[1], 'token', 1)
+    become(run, ARGV[4], 'intent', ARGV[3], 'status_before', status, 'due_before',
+      redis.call('ZSCORE', P .. 'due', run) or 0)
+    for j = 2, 4 do
+      redis.call('PERSIST', KEYS[j])
+    end
+    due(run, NOW + ARGV[5])
+    return {1, status}
+  end
+end
+return {0, status}

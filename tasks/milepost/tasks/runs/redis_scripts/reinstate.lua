@@ -7,9 +7,9 @@ end
 local time = redis.call('TIME')
 local created = time[1] * 1000000 + time[2]
 redis.call('HSET', KEYS[1], 'run_id', run, 'tags', ARGV[3], 'created_at', created, unpack(ARGV, 9))
-redis.call('ZADD', P .. 'pipeline:' .. ARGV[4], created, run)
-for _, tag in ipairs(cjson.decode(ARGV[3])) do
-  redis.call('ZADD', P .. 'tag:' .. tag, created, run)
+index_new(run, ARGV[4], redis.call('HGET', KEYS[1], 'tenant'), cjson.decode(ARGV[3]), created)
+if status == 'failed' then
+  set(run, 'finished_at', NOW)
 end
 become(run, status)
 if status == 'queued' then

@@ -2,9 +2,9 @@
 -- Returns {1} or {0, status}. The caller publishes; should it die, the reconciler does.
 -- Repeating it before anyone published changes nothing.
 -- KEYS: head    ARGV: P, run, status, timeline and sequence expected
-local run, expected, movable = ARGV[2], ARGV[3], {failed = true, paused = true, scheduled = true, running = true}
+local run, expected = ARGV[2], ARGV[3]
 local status, timeline, sequence, published = unpack(get(run, 'status', 'timeline', 'sequence', 'published_at'))
-if not status or not movable[expected] or sequence ~= ARGV[5] then
+if not status or sequence ~= ARGV[5] then
   return {0, status or ''}
 elseif status == 'queued' and published == '0' and expected ~= 'running' then
   local opened = tonumber(ARGV[4]) + (expected == 'failed' and 1 or 0)

@@ -1,0 +1,243 @@
+"""Ending a run early or sending it elsewhere: cancel, rewind, skip and edit.
+
+First the head says what is intended: from then on nobody can claim the run or commit to it. Then a checkpoint
+is written that continues from an earlier one, on a timeline of its own; then the head goes on from there.
+Nothing is rewritten, so what was abandoned can never become the latest again. Whoever dies on the way leaves
+an intent that the reconciler ends: as it was meant if the checkpoint stands, else as if nobody had
+asked.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from milepost.checkpointing import (
+    AlreadyExists,
+    Checkpoint,
+    CheckpointKey,
+    CheckpointMetadata,
+    Corrupt,
+    NotFound,
+    Record,
+    Status,
+)
+from milepost.checkpointing.ids import new_checkpoint_id
+
+from .errors import Conflict
+from .head import Head, RunStatus
+from .pipeline import Pipeline
+from .runs.base import Intent, Landing, Next
+from .stage import Stage
+from .transitions import ALLOWED, Command
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+logger = logging.getLogger("milepost")
+_KNOWN = frozenset(status.value for status in Status)
+_KEEPS = frozenset({RunStatus.PAUSED, RunStatus.FAILED, RunStatus.SCHEDULED})
+
+
+class Intents:
+    """Begins and ends what takes a run off its way."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._runs = runtime.runs
+        self._log = runtime.checkpoints.store
+        self._serializer = runtime.checkpoints.serializer
+
+    def cancel(self, head: Head) -> RunStatus:
+        """End a run; return the status it was in before.
+
+        Raises:
+            Conflict: It has completed, or is being redirected.
+        """
+        intent = Intent(new_checkpoint_id(), RunStatus.CANCELLING, ALLOWED[Command.CANCEL])
+        begun, before = self._runs.intend(head.run_id, intent)
+        if begun or before is RunStatus.CANCELLING:
+            self.complete(self._runs.get(head.run_id))
+        elif before is not RunStatus.CANCELLED:
+            raise refusal(Command.CANCEL, head.run_id, before)
+        return before or RunStatus.CANCELLED
+
+    def redirect(
+        self,
+        command: Command,
+        head: Head,
+        pipeline: Pipeline,
+        following: Stage | None,
+        source: Checkpoint,
+        note: str,
+        state_type: TypeAdapter[Any] | None = None,
+    ) -> None:
+        """Let a run go on at *following* with the state of *source*, or end it well.
+
+        A paused run stays paused, and one whose state is only edited stays failed or scheduled, too.
+
+        Args:
+            state_type: Of the state, unless it is JSON as the log has it.
+
+        Raises:
+            Conflict: Its status does not allow it, or it has moved on since *head* was read.
+        """
+        intent = Intent(
+            new_checkpoint_id(),
+            RunStatus.REDIRECTING,
+            ALLOWED[command],
+            (head.timeline, head.sequence),
+        )
+        begun, before = self._runs.intend(head.run_id, intent)
+        if not begun:
+            raise refusal(command, head.run_id, before)
+        intended = self._runs.get(head.run_id)
+        if intended is None or intended.intent != intent.checkpoint_id:
+            raise refusal(command, head.run_id, intended.status if intended else None)
+        if before in (RunStatus.COMPLETED, RunStatus.CANCELLED):
+            self._runtime.keep_blobs(head.run_id)
+        kept = _KEEPS if command is Command.EDIT else {RunStatus.PAUSED}
+        status = before if before is not None and before in kept else RunStatus.QUEUED
+        metadata = self._metadata(intended, pipeline.version, following, source, status, note)
+        record = self._encoded(source, metadata, state_type)
+        if not self._land(intended, record):
+            now = self._runs.get(head.run_id)
+            raise refusal(command, head.run_id, now.status if now else None)
+
+    def complete(self, head: Head | None) -> None:
+        """Bring to its end what was begun, by whomever."""
+        if head is None or head.status not in (RunStatus.CANCELLING, RunStatus.REDIRECTING):
+            return
+        if head.status is RunStatus.CANCELLING:
+            last = self._last(head)
+            cancelled = self._metadata(head, head.version, None, last, RunStatus.CANCELLED)
+            self._land(head, self._encoded(last, cancelled))
+            self._runtime.forget_blobs_later(head.run_id)
+            return
+        key = CheckpointKey(head.run_id, head.sequence + 1, head.timeline, lane=head.lane)
+        with suppress(NotFound):
+            self._land(head, self._log.get(key))
+            return
+        versions = self._runtime.versions.get(head.pipeline)
+        if versions is None:
+            logger.warning("Run %s waits for a worker that knows %s.", head.run_id, head.pipeline)
+            return
+        pipeline = versions.of(head.version)
+        before = RunStatus(head.status_before)
+        stage = pipeline.stages.get(pipeline.due_now(head.stage) or "")
+        status = before if before in _KEEPS or before.ended else RunStatus.QUEUED
+        last, note = self._last(head), "as it was: what was begun was not finished"
+        taken_back = replace(head, intent=new_checkpoint_id())
+        metadata = self._metadata(taken_back, pipeline.version, stage, last, status, note)
+        self._land(head, self._encoded(last, metadata))
+
+    def _last(self, head: Head) -> Checkpoint:
+        try:
+            return self._runtime.checkpoints.get(head.key)
+        except (Corrupt, NotFound) as error:
+            logger.error("Run %s goes on or ends without its state: %s", head.run_id, error)
+            return Checkpoint(metadata=CheckpointMetadata(run_id=head.run_id, sequence=0))
+
+    def _metadata(
+        self,
+        head: Head,
+        version: str,
+        following: Stage | None,
+        source: Checkpoint,
+        status: RunStatus,
+        note: str | None = None,
+    ) -> CheckpointMetadata:
+        """Describe the checkpoint that ends what *head* intends."""
+        if following is None and not status.ended:
+            status = RunStatus.COMPLETED
+        return CheckpointMetadata(
+            run_id=head.run_id,
+            sequence=head.sequence + 1,
+            timeline=head.timeline,
+            lane=head.lane,
+            checkpoint_id=head.intent,
+            parent=source.metadata.checkpoint_id,
+            status=Status(status) if status in _KNOWN else Status.RUNNING,
+            stage=source.metadata.stage,
+            next_stage=following.name if following else None,
+            token=head.token,
+            pipeline=head.pipeline,
+            pipeline_version=version,
+            tags=head.tags,
+            facts=self._runtime.facts(head),
+            note=note,
+        )
+
+    def _encoded(
+        self,
+        source: Checkpoint,
+        metadata: CheckpointMetadata,
+        state_type: TypeAdapter[Any] | None = None,
+    ) -> Record:
+        copy = source.model_copy(update={"metadata": metadata})
+        return self._serializer.encode(copy, state_type=state_type, base=source.manifest)
+
+    def _land(self, head: Head, record: Record) -> bool:
+        """Write the checkpoint, unless one stands there, and let the run go on from what stands."""
+        in_runs = self._runtime.log_in_runs
+        self._runtime.checkpoints.put_pieces(record)
+        if not in_runs:
+            try:
+                self._log.put(record)
+            except AlreadyExists:
+                record = self._log.get(record.key)
+        metadata = self._serializer.metadata(record.key, record.header)
+        following: Next | None = None
+        changes: dict[str, str | int] = {}
+        status = (
+            RunStatus.QUEUED if metadata.status is Status.RUNNING else RunStatus(metadata.status)
+        )
+        if metadata.next_stage is not None:
+            pipeline = self._runtime.versions[head.pipeline].of(metadata.pipeline_version or "")
+            stage = pipeline.stages[metadata.next_stage]
+            names = [*pipeline.stages]
+            following = self._runtime.routing.next(pipeline.name, stage, head.run_priority)
+            changes = {
+                "version": pipeline.version,
+                "fingerprint": pipeline.fingerprint,
+                "plan": json.dumps(names),
+                "stages_done": names.index(stage.name),
+                "stages_total": len(names),
+            }
+            same = metadata.parent == head.checkpoint_id and stage.name == head.stage
+            if status is RunStatus.QUEUED and same and head.status_before == RunStatus.SCHEDULED:
+                status = RunStatus.SCHEDULED
+        elif status is RunStatus.COMPLETED:
+            changes = {"stages_done": head.stages_total}
+        landing = Landing(
+            checkpoint_id=metadata.checkpoint_id,
+            path=record.key.path,
+            sequence=metadata.sequence,
+            status=status,
+            following=following,
+            record=record if in_runs else None,
+            changes=changes,
+        )
+        if not self._runs.settle(head, landing):
+            return False
+        now = self._runs.get(head.run_id)
+        if now is not None and now.status is RunStatus.QUEUED:
+            self._runtime.dispatch.publish(now)
+        # Another's checkpoint may stand there, that of a reconciler which took the intent back.
+        return metadata.token == head.token and metadata.checkpoint_id == head.intent
+
+
+def refusal(command: Command, run_id: str, status: RunStatus | None) -> Conflict:
+    """Return the error of a command that a run's status does not allow."""
+    allowed = " or ".join(sorted(ALLOWED[command]))
+    return Conflict(
+        f"Run {run_id} is {status or 'gone'}; {command} is for runs that are {allowed}"
+        f"{' and have not moved on meanwhile' if status in ALLOWED[command] else ''}.",
+        run_id=run_id,
+        status=status,
+    )

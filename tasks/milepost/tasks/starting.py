@@ -1,0 +1,236 @@
+"""Making runs: started, started by the thousand, or forked from others."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from milepost.checkpointing import (
+    AlreadyExists,
+    Checkpoint,
+    CheckpointMetadata,
+    Corrupt,
+    MilepostError,
+    Record,
+)
+
+from .errors import InputMismatch
+from .head import NOT_BEFORE, Head
+from .order import Order
+from .runs.base import Birth
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+    from .runtime import Runtime
+
+_BATCH = 500
+
+
+class Starter:
+    """Makes heads and their first checkpoints; each start is durable when it returns."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._runs = runtime.runs
+        self._log = runtime.checkpoints.store
+        self._serializer = runtime.checkpoints.serializer
+
+    def start(self, pipeline: Pipeline, order: Order) -> None:
+        """Make a run, or find that it is there; see `Pipeline.start`."""
+        first = pipeline.first
+        metadata = CheckpointMetadata(run_id=order.run_id, sequence=0, next_stage=first.name)
+        checkpoint = Checkpoint(metadata=metadata, state=order.state)
+        self._make(self._head(pipeline, first, order), checkpoint, first, order)
+
+    def fork(
+        self, pipeline: Pipeline, stage: Stage, source: Checkpoint, order: Order, origin: str
+    ) -> None:
+        """Make a run that begins at *stage* with what another had there; *origin* names that."""
+        names = [*pipeline.stages]
+        head = replace(
+            self._head(pipeline, stage, order), stages_done=names.index(stage.name), origin=origin
+        )
+        metadata = CheckpointMetadata(
+            run_id=order.run_id,
+            sequence=0,
+            parent=source.metadata.checkpoint_id,
+            stage=source.metadata.stage,
+            next_stage=stage.name,
+            note=f"forked from {origin}",
+        )
+        checkpoint = source.model_copy(
+            update={"metadata": metadata, "state": order.state, "manifest": None}
+        )
+        self._make(head, checkpoint, stage, order)
+
+    def start_many(
+        self, pipeline: Pipeline, orders: Sequence[Order]
+    ) -> list[Head | MilepostError | None]:
+        """Make many runs; return for each None, the head that stood there, or why it was not made.
+
+        Where log and queue are in the run store, five hundred runs are one round trip.
+        """
+        first = pipeline.first
+        outcomes: list[Head | MilepostError | None] = []
+        if not self._runtime.log_in_runs:
+            return [self._tried(pipeline, order) for order in orders]
+        for at in range(0, len(orders), _BATCH):
+            births = []
+            for order in orders[at : at + _BATCH]:
+                metadata = CheckpointMetadata(
+                    run_id=order.run_id, sequence=0, next_stage=first.name
+                )
+                checkpoint = Checkpoint(metadata=metadata, state=order.state)
+                head = self._head(pipeline, first, order)
+                head, record = self._with_record(head, checkpoint, first, order)
+                if record.pieces and self._runs.get(head.run_id) is None:
+                    self._runtime.checkpoints.put_pieces(record)
+                delay_ms = int(order.delay_seconds * 1000)
+                push = None if delay_ms else self._runtime.dispatch.render_due(head)
+                births.append(Birth(head, record, push, delay_ms))
+            for birth, outcome in zip(births, self._runs.create_many(births), strict=True):
+                if outcome is None and birth.push is None and not birth.delay_ms:
+                    self._runtime.dispatch.publish(birth.head)
+                clash = isinstance(outcome, Head) and _clash(outcome, birth.head)
+                outcomes.append(clash or outcome)
+        return outcomes
+
+    def _tried(self, pipeline: Pipeline, order: Order) -> Head | MilepostError | None:
+        try:
+            stands = self._runs.get(order.run_id)
+            self.start(pipeline, order)
+        except (InputMismatch, AlreadyExists) as error:
+            return error
+        return stands
+
+    def _head(self, pipeline: Pipeline, stage: Stage, order: Order) -> Head:
+        routed = self._runtime.routing.next(pipeline.name, stage, order.priority)
+        return Head(
+            run_id=order.run_id,
+            pipeline=pipeline.name,
+            version=pipeline.version,
+            digest=order.digest,
+            stages_total=len(pipeline.stages),
+            fingerprint=pipeline.fingerprint,
+            plan=json.dumps([*pipeline.stages]),
+            budget=order.budget,
+            log_elsewhere=int(not self._runtime.log_in_runs),
+            tags=tuple(order.tags),
+            tenant=order.tenant,
+            run_priority=order.priority,
+            stage=stage.name,
+            queue=routed.queue,
+            priority=routed.priority,
+            time_limit_ms=routed.time_limit_ms,
+            patience_ms=int(self._runtime.settings.patience_seconds * 1000),
+        )
+
+    def _with_record(
+        self, head: Head, checkpoint: Checkpoint, stage: Stage, order: Order
+    ) -> tuple[Head, Record]:
+        facts = self._runtime.facts(head)
+        if facts is not None and order.delay_seconds:
+            facts[NOT_BEFORE] = str(int((time.time() + order.delay_seconds) * 1000))
+        metadata = checkpoint.metadata.model_copy(
+            update={
+                "pipeline": head.pipeline,
+                "pipeline_version": head.version,
+                "tags": head.tags,
+                "facts": facts,
+            }
+        )
+        record = self._serializer.encode(
+            checkpoint.model_copy(update={"metadata": metadata}), state_type=stage.input
+        )
+        return replace(head, checkpoint_id=metadata.checkpoint_id, at=record.key.path), record
+
+    def _make(self, head: Head, checkpoint: Checkpoint, stage: Stage, order: Order) -> None:
+        """Write a run's first checkpoint, its head and its message.
+
+        Where the log is not in the run store: body, then head, then message. Dying between them leaves
+        a body that the same start adopts, or a head that the reconciler publishes.
+        """
+        head, record = self._with_record(head, checkpoint, stage, order)
+        in_runs, stands = self._runtime.log_in_runs, None
+        if in_runs and record.pieces and (stands := self._runs.get(head.run_id)) is None:
+            self._runtime.checkpoints.put_pieces(record)
+        if not in_runs and (stands := self._runs.get(head.run_id)) is None:
+            record = self._put_input(record, stage.input)
+            metadata = self._serializer.metadata(record.key, record.header)
+            head = replace(
+                head,
+                checkpoint_id=metadata.checkpoint_id,
+                timeline=record.key.timeline,
+                at=record.key.path,
+            )
+        delayed = bool(order.delay_seconds)
+        push = None if delayed else self._runtime.dispatch.render_due(head)
+        if stands is None:
+            stands = self._runs.create(
+                head,
+                record=record if in_runs else None,
+                push=push,
+                delay_ms=int(order.delay_seconds * 1000),
+            )
+            if stands is not None and stands.timeline < record.key.timeline:
+                # Another start was faster, and what it began is not on this timeline.
+                self._log.delete(record.key)
+        if stands is None:
+            if push is None and not delayed:
+                self._runtime.dispatch.publish(head)
+        elif clash := _clash(stands, head):
+            raise clash
+
+    def _put_input(self, record: Record, adapter: TypeAdapter[Any] | None) -> Record:
+        """Write checkpoint 0, or adopt the one that a start which died has left; return what stands.
+
+        A log that has more, or another input, is that of an earlier life of the run id: its head was
+        deleted or forgotten. The new life begins on a timeline of its own, above all that is there, so
+        that nothing of the old one is taken for its own.
+        """
+        mine = self._serializer.decode(record, state_type=adapter)
+        while True:
+            try:
+                self._runtime.checkpoints.put(record)
+            except AlreadyExists:
+                last = self._log.latest(record.key.run_id)
+                if last is None:
+                    continue
+                if last.key.sequence == 0 and self._is_input(last, mine, adapter):
+                    return last
+                metadata = mine.metadata.model_copy(update={"timeline": last.key.timeline + 1})
+                mine = mine.model_copy(update={"metadata": metadata})
+                record = self._serializer.encode(mine, state_type=adapter)
+            else:
+                return record
+
+    def _is_input(self, record: Record, mine: Checkpoint, adapter: TypeAdapter[Any] | None) -> bool:
+        """Whether *record* is the same pipeline's same input."""
+        try:
+            stands = self._serializer.decode(record, state_type=adapter)
+        except (Corrupt, ValidationError):
+            return False
+        return stands.metadata.pipeline == mine.metadata.pipeline and stands.state == mine.state
+
+
+def _clash(stands: Head, wanted: Head) -> InputMismatch | None:
+    """Return why a run that stands is not the one that was to be started."""
+    same = stands.pipeline == wanted.pipeline and stands.digest in (wanted.digest, "")
+    if same and stands.tenant == wanted.tenant:
+        return None
+    if stands.tenant != wanted.tenant:
+        return InputMismatch(
+            f"The run id {stands.run_id} is taken. Take another, or none.", run_id=stands.run_id
+        )
+    return InputMismatch(
+        f"Run {stands.run_id} exists already, of pipeline {stands.pipeline} with another input. "
+        "Take another run id, or none.",
+        run_id=stands.run_id,
+        status=stands.status,
+    )

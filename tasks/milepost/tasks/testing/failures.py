@@ -1,0 +1,69 @@
+"""What is told of failures: groups of one cause, and stages that lose their workers."""
+
+from __future__ import annotations
+
+import json
+
+from ..head import RunStatus
+from ..query import RunQuery
+from ..runs.base import Claim, RunStore
+from .case import RunStoreCase, cancelling, claimed, commit_of, new_bid, read
+
+
+def failed(store: RunStore, group: str) -> Claim:
+    """Make a run that has failed for that cause."""
+    claim = claimed(store)
+    assert store.fail(claim, json.dumps({"type": "E", "message": "m", "group": group}), None)
+    return claim
+
+
+class Failures(RunStoreCase):
+    """`groups` and `struggling`."""
+
+    def test_failed_runs_are_grouped_by_cause(self, store: RunStore) -> None:
+        runs = [failed(store, group).head.run_id for group in ("a", "b", "a", "a")]
+        groups = {group.group: group for group in store.groups()}
+        assert {name: group.count for name, group in groups.items()} == {"a": 3, "b": 1}
+        assert groups["a"].example.run_id in runs
+        assert groups["a"].example.failure is not None
+        assert groups["a"].first_at == read(store, runs[0]).finished_at
+        assert groups["a"].last_at == read(store, runs[3]).finished_at
+        assert len(store.groups(limit=1)) == 1
+        found = store.find(RunQuery(group="a")).items
+        assert [head.run_id for head in found] == [runs[3], runs[2], runs[0]]
+        assert store.find(RunQuery.of(RunStatus.FAILED, group="b")).items[0].run_id == runs[1]
+
+    def test_a_run_that_is_not_failed_any_more_is_in_no_group(self, store: RunStore) -> None:
+        retried, gone, cancelled = (failed(store, "a").head for _ in range(3))
+        store.resume(read(store, retried.run_id))
+        assert [group.count for group in store.groups()] == [2]
+        store.delete(gone.run_id)
+        store.intend(cancelled.run_id, cancelling("c"))
+        assert store.groups() == []
+        assert store.find(RunQuery(group="a")).items == ()
+
+    def test_a_stage_that_keeps_losing_its_worker_is_shown_and_then_grouped(
+        self, store: RunStore
+    ) -> None:
+        claim = claimed(store, bid=new_bid("ann"))
+        store.bury("ann", "child")
+        assert [head.run_id for head in store.struggling()] == [claim.head.run_id]
+        claimed(store, claim.head, new_bid("bob"))
+        store.bury("bob", "child")
+        assert store.struggling() == []
+        (group,) = store.groups()
+        assert (group.example.failure or {})["type"] == "WorkerLost"
+        other = claimed(store, bid=new_bid("ann"))
+        store.bury("ann", "child")
+        claimed(store, other.head, new_bid("ann"))
+        store.bury("ann", "child")
+        assert [group.count for group in store.groups()] == [2]
+
+    def test_who_got_on_struggles_no_more(self, store: RunStore) -> None:
+        claim = claimed(store, bid=new_bid("ann"))
+        store.bury("ann", "owner")
+        claim = claimed(store, claim.head)
+        assert len(store.struggling()) == 1
+        store.advance(claim, commit_of(claim))
+        assert store.struggling() == []
+        assert store.struggling() == []

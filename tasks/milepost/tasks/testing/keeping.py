@@ -1,0 +1,44 @@
+"""What is kept beside runs: entries by name, and notes of who did what."""
+
+from __future__ import annotations
+
+from ..runs.base import RunStore
+from ..runs.registry import Note
+from .case import RunStoreCase, created
+
+
+class Keeping(RunStoreCase):
+    """`keep`, `kept`, `note` and `notes`."""
+
+    def test_entries_are_kept_by_kind_and_name(self, store: RunStore) -> None:
+        store.keep("queue", "heavy", "one")
+        store.keep("queue", "heavy", "two")
+        store.keep("worker", "heavy", "three")
+        assert store.kept("queue") == {"heavy": "two"}
+        assert store.kept_one("worker", "heavy") == "three"
+        store.keep("queue", "heavy", None)
+        store.keep("queue", "heavy", None)
+        assert store.kept("queue") == {}
+        assert store.kept_one("queue", "heavy") is None
+
+    def test_the_first_entry_stands(self, store: RunStore) -> None:
+        assert store.keep_first("secret", "session", "one") == "one"
+        assert store.keep_first("secret", "session", "two") == "one"
+
+    def test_notes_are_told_newest_first(self, store: RunStore) -> None:
+        run = created(store).run_id
+        store.note(Note(run, "ann", "pause"), Note(run, "bob", "resume", "by hand"))
+        store.note(Note("", "cron", "retry"))
+        notes = store.notes(run)
+        assert [(n.by, n.command, n.detail) for n in notes] == [
+            ("bob", "resume", "by hand"),
+            ("ann", "pause", ""),
+        ]
+        assert all(note.at > 0 for note in notes)
+        assert [note.by for note in store.notes(limit=2)] == ["cron", "bob"]
+
+    def test_a_run_keeps_its_last_hundred_notes(self, store: RunStore) -> None:
+        run = created(store).run_id
+        store.note(*(Note(run, "ann", "edit", str(number)) for number in range(120)))
+        notes = store.notes(run, limit=500)
+        assert [notes[0].detail, len(notes) >= 100] == ["119", True]
