@@ -1,0 +1,417 @@
+"""Rewind, skip, edit and fork, with the log in the run store's Redis, in S3, and both in SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import BaseModel
+
+from milepost.checkpointing import Misconfigured, Unavailable
+from milepost.tasks import (
+    Bulk,
+    Command,
+    Conflict,
+    Milepost,
+    Run,
+    RunQuery,
+    RunStatus,
+    StateInvalid,
+    TaskSettings,
+    UnknownPipeline,
+    UnknownRun,
+)
+from milepost.tasks.engine import StageFailed
+from milepost.tasks.runs import Claim, RunStore
+from milepost.tasks.testing.case import new_bid
+from support.s3_server import MotoServer, store_url
+from support.waiting import eventually
+
+STAGES = ["a", "b", "c", "d"]
+
+
+class State(BaseModel):
+    n: int = 0
+    ran: list[str] = []
+    broken: bool = False
+
+
+class Line:
+    """An app with the stages a, b, c and d; c fails while the state says that it is broken."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.app = Milepost(url, settings=TaskSettings(actor="ann"), **options)
+        pipeline = self.app.pipeline("line")
+        for name in STAGES:
+            pipeline.stage(name=name)(self._body(name))
+        self.pipeline = pipeline
+
+    def _body(self, name: str) -> Any:
+        def body(state: State) -> State:
+            if name == "c" and state.broken:
+                raise ValueError(f"broken at {state.n}")
+            return state.model_copy(update={"n": state.n + 1, "ran": [*state.ran, name]})
+
+        return body
+
+    def start(self, **state: Any) -> Run:
+        return self.pipeline.start(State(**state))
+
+    def step(self, run: Run) -> str:
+        head = run.head
+        try:
+            return self.app.runtime.engine.execute(head.pipeline, head.step)
+        except StageFailed:
+            return "failed"
+
+    def steps(self, run: Run, count: int) -> Run:
+        for _ in range(count):
+            self.step(run)
+        return run
+
+    def finish(self, run: Run) -> State:
+        while not run.status.ended:
+            self.step(run)
+        assert run.status is RunStatus.COMPLETED
+        state: State = run.state
+        return state
+
+
+@pytest.fixture(params=["one Redis", "S3", "SQLite"])
+def line(
+    request: pytest.FixtureRequest, redis_url: str, moto_server: MotoServer, tmp_path: Path
+) -> Iterator[Line]:
+    options: dict[str, Any] = {}
+    if request.param == "S3":
+        options = {"checkpoints": store_url(moto_server.endpoint, uuid4().hex)}
+    elif request.param == "SQLite":
+        options = {"runs": f"sqlite:///{tmp_path / 'runs.db'}"}
+    there = Line(redis_url, **options)
+    with closing(there.app):
+        yield there
+    there.app.celery.close()
+
+
+def test_a_completed_run_is_rewound_and_goes_on_from_there(line: Line) -> None:
+    """The state is the one from before the stage; what came after stays in the history."""
+    run = line.start()
+    assert line.finish(run).ran == STAGES
+
+    run.rewind("c")
+
+    head = run.head
+    assert (head.status, head.stage, head.stages_done) == (RunStatus.QUEUED, "c", 2)
+    assert run.state.ran == ["a", "b"]
+    assert line.finish(run).ran == STAGES
+    assert run.head.stages_done == run.head.stages_total == 4
+    history = run.checkpoints()
+    assert [m.note for m in history if m.note] == ["rewound to c by ann"]
+    assert [m.timeline for m in history] == [1, 1, 1, 0, 0, 0, 0, 0]
+    assert [m.sequence for m in history] == [7, 6, 5, 4, 3, 2, 1, 0]
+
+
+def test_a_rewound_run_can_be_rewound_again_to_what_lies_before(line: Line) -> None:
+    """The way back leads along the parents, not through what was abandoned."""
+    run = line.steps(line.start(), 3)
+    run.rewind("b")
+    line.step(run)
+    run.rewind("a")
+    assert (run.head.stage, run.state.ran) == ("a", [])
+    run.rewind("a")
+    assert line.finish(run).ran == STAGES
+    with pytest.raises(Conflict, match="has no checkpoint from before stage d"):
+        line.steps(line.start(), 1).rewind("d")
+
+
+def test_a_stage_in_flight_is_fenced_by_a_rewind(line: Line) -> None:
+    """Its result is refused, and the run goes on from where it was sent."""
+    run = line.steps(line.start(), 2)
+    head = run.head
+    runtime = line.app.runtime
+    claim = runtime.runs.claim(head.step, new_bid())
+    assert isinstance(claim, Claim)
+
+    run.rewind("a")
+
+    assert not runtime.runs.fail(claim, "{}", None)
+    assert line.finish(run).ran == STAGES
+
+
+def test_a_paused_run_that_is_rewound_stays_paused(line: Line) -> None:
+    """So that it can be looked at before it goes on."""
+    run = line.steps(line.start(), 2)
+    run.pause()
+    run.rewind("a")
+    assert (run.status, run.head.stage) == (RunStatus.PAUSED, "a")
+    assert line.step(run) == "paused"
+    run.resume()
+    assert line.finish(run).ran == STAGES
+
+
+def test_the_stage_that_failed_is_skipped(line: Line) -> None:
+    """The next stage gets the state that the skipped one would have got."""
+    run = line.steps(line.start(broken=True), 3)
+    assert run.status is RunStatus.FAILED
+
+    run.skip()
+
+    assert (run.status, run.head.stage, run.head.error) == (RunStatus.QUEUED, "d", "")
+    assert line.finish(run).ran == ["a", "b", "d"]
+    assert "c skipped by ann" in [m.note for m in run.checkpoints()]
+
+
+def test_skipping_the_last_stage_completes_the_run(line: Line) -> None:
+    """With the state that it has."""
+    run = line.steps(line.start(), 3)
+    run.skip()
+    assert (run.status, run.progress) == (RunStatus.COMPLETED, (4, 4))
+    assert run.state.ran == ["a", "b", "c"]
+    with pytest.raises(Conflict, match="is completed; skip is for runs"):
+        run.skip()
+
+
+def test_an_edited_failed_run_is_mended_by_a_retry(line: Line) -> None:
+    """It stays failed until then, in the group of its error."""
+    run = line.steps(line.start(broken=True, n=40), 3)
+    (group,) = line.app.runs.groups()
+
+    run.edit(patch={"broken": False})
+
+    head = run.head
+    assert (head.status, head.error_group, head.stage) == (RunStatus.FAILED, group.group, "c")
+    assert run.state == State(n=42, ran=["a", "b"])
+    assert [(g.group, g.count) for g in line.app.runs.groups()] == [(group.group, 1)]
+    run.retry()
+    assert line.app.runs.groups() == []
+    assert line.finish(run) == State(n=44, ran=STAGES)
+
+
+def test_a_whole_state_replaces_the_one_that_stands(line: Line) -> None:
+    """As the model that the stage takes, or as JSON that it accepts."""
+    run = line.steps(line.start(), 1)
+    run.edit({"n": 7})
+    run.edit(State(n=8))
+    assert line.finish(run) == State(n=11, ran=["b", "c", "d"])
+
+
+def test_what_the_stage_cannot_do_with_is_refused_and_changes_nothing(line: Line) -> None:
+    """One sentence names the field."""
+    run = line.steps(line.start(), 1)
+    before, history = run.head, run.checkpoints()
+    for patch in ({"n": "many"}, {"ran": 3}, [1]):
+        with pytest.raises(StateInvalid, match="The state is not what stage b expects"):
+            run.edit(patch=patch)
+    with pytest.raises(Misconfigured, match="either a whole state or a patch"):
+        run.edit()
+    assert run.head == before
+    assert run.checkpoints() == history
+
+
+def test_a_run_that_waits_for_its_time_keeps_it_when_it_is_edited(line: Line) -> None:
+    """Only its input is another then."""
+    run = line.pipeline.start(State(), delay="1h")
+    run.edit(patch={"n": 5})
+    assert run.status is RunStatus.SCHEDULED
+    line.app.runtime.reconciler.look()
+    assert run.status is RunStatus.SCHEDULED
+    run.retry()
+    assert line.finish(run).n == 9
+
+
+def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
+    """It begins with what the other had there, and leaves that as it is."""
+    run = line.start(n=10)
+    line.finish(run)
+
+    fork = run.fork("c", run_id="the-fork")
+
+    assert run.fork("c", run_id="the-fork").id == fork.id, "doing it again is the same fork"
+    head = fork.head
+    assert (head.stage, head.stages_done, head.origin.split("/")[0]) == ("c", 2, run.id)
+    assert line.finish(fork) == State(n=14, ran=STAGES)
+    assert run.progress == fork.progress == (4, 4)
+    assert len(fork.checkpoints()) == 3
+    with pytest.raises(Conflict, match="name the stage"):
+        run.fork()
+    with pytest.raises(Conflict, match="another input"):
+        run.fork("b", run_id="the-fork")
+    run.delete()
+    assert fork.state.n == 14
+
+
+def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Line) -> None:
+    """The reconciler takes the intent back; who wakes up late is refused."""
+    for pause in (False, True):
+        run = line.steps(line.start(), 2)
+        if pause:
+            run.pause()
+        runtime = line.app.runtime
+        encoded = runtime.intents._encoded
+        late: list[Any] = []
+
+        def dies(*args: Any, encoded: Any = encoded, late: list[Any] = late) -> Any:
+            late.append(encoded(*args))
+            raise Unavailable("The operator's machine is gone.")
+
+        runtime.intents._encoded = dies  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            run.rewind("a")
+        del runtime.intents._encoded
+        head = run.head
+        assert head.status is RunStatus.REDIRECTING
+        with pytest.raises(Conflict, match="is redirecting"):
+            run.cancel()
+
+        _pass_leases(line, run)
+
+        assert run.status is (RunStatus.PAUSED if pause else RunStatus.QUEUED)
+        assert (run.head.stage, run.state.ran) == ("c", ["a", "b"])
+        assert not runtime.intents._land(head, late[0])
+        if pause:
+            run.resume()
+        assert line.finish(run).ran == STAGES
+
+
+def test_an_operator_who_dies_after_the_checkpoint_is_obeyed(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands in the log is what the reconciler goes on with."""
+    if line.app.runtime.log_in_runs:
+        pytest.skip("checkpoint and head are written in one step")
+    run = line.steps(line.start(), 3)
+    runs = line.app.runs
+    settle = type(runs).settle
+
+    def dies(*_: Any) -> bool:
+        raise Unavailable("The operator's machine is gone.")
+
+    monkeypatch.setattr(type(runs), "settle", dies)
+    with pytest.raises(Unavailable):
+        run.rewind("b")
+    monkeypatch.setattr(type(runs), "settle", settle)
+
+    _pass_leases(line, run)
+
+    assert (run.status, run.head.stage, run.state.ran) == (RunStatus.QUEUED, "b", ["a"])
+    assert line.finish(run).ran == STAGES
+
+
+def test_a_lost_run_store_does_not_undo_a_rewind(redis_url: str, moto_server: MotoServer) -> None:
+    """The log knows where the run was sent."""
+    line = Line(redis_url, checkpoints=store_url(moto_server.endpoint, uuid4().hex))
+    with closing(line.app):
+        run, edited = line.steps(line.start(), 3), line.steps(line.start(broken=True), 3)
+        run.rewind("b")
+        edited.edit(patch={"broken": False})
+        line.app.runs.client.flushdb()  # type: ignore[attr-defined]
+        rebuilt = {r.run_id: r.status for r in line.app.runtime.rebuilder.rebuild()}
+        assert rebuilt == {run.id: RunStatus.QUEUED, edited.id: RunStatus.FAILED}
+        assert (run.head.stage, run.head.stages_done) == ("b", 1)
+        edited.retry()
+        assert line.finish(run).ran == line.finish(edited).ran == STAGES
+        line.app.celery.close()
+
+
+def test_who_did_what_is_noted(line: Line) -> None:
+    """With the name under which it was done, and refusals too."""
+    run = line.steps(line.start(), 2)
+    life = line.app.lifecycle
+    life.on_behalf_of("bob").pause(run.id)
+    life.rewind(run.id, "a")
+    with pytest.raises(Conflict):
+        life.on_behalf_of("eve").retry(run.id)
+    with pytest.raises(UnknownRun):
+        life.retry("nobody")
+    noted = [(note.by, note.command, note.detail.split(":")[0]) for note in run.notes]
+    assert noted == [
+        ("eve", "retry", "refused"),
+        ("eve", "retry", ""),
+        ("ann", "rewind", "to a"),
+        ("bob", "pause", ""),
+    ]
+    assert [note.command for note in life.notes(limit=1)] == ["retry"]
+
+
+def test_what_is_not_known_here_cannot_be_redirected(line: Line) -> None:
+    """Where a run goes on is for code to say that has its stages."""
+    run = line.steps(line.start(), 2)
+    with pytest.raises(UnknownPipeline, match="has no stage 'z'; it has a, b, c, d"):
+        run.rewind("z")
+    line.app.versions.clear()
+    for command in (run.skip, lambda: run.rewind("a"), lambda: run.edit({}), run.fork):
+        with pytest.raises(UnknownPipeline, match="not defined here"):
+            command()
+
+
+@pytest.fixture
+def bulk(line: Line) -> Bulk:
+    return line.app.bulk
+
+
+def test_a_bulk_command_meets_what_a_query_finds(line: Line, bulk: Bulk) -> None:
+    """Those whose status allows it; the rest is counted as refused or not at all."""
+    failed = [line.steps(line.start(broken=True), 3) for _ in range(3)]
+    other = line.start()
+    (group,) = line.app.runs.groups()
+    query = RunQuery(group=group.group)
+
+    seen = bulk.apply(Command.RETRY, query, dry_run=True)
+    assert (seen.found, seen.done, seen.dry_run) == (3, 3, True)
+    assert all(run.status is RunStatus.FAILED for run in failed)
+    canary = bulk.apply(Command.RETRY, query, limit=1)
+    assert canary.run_ids == [failed[-1].id]
+    rest = bulk.apply(Command.RETRY, query, rate_per_second=1000)
+    assert (rest.found, rest.done) == (2, 2)
+    assert all(run.status is RunStatus.QUEUED for run in failed)
+    none = bulk.apply(Command.RETRY, query)
+    assert (none.found, none.done, none.run_ids) == (0, 0, [])
+    with pytest.raises(Misconfigured, match="would meet every run"):
+        bulk.apply(Command.CANCEL, RunQuery())
+    all_of_them = bulk.apply(Command.CANCEL, RunQuery(), every_run=True)
+    assert (all_of_them.done, other.status) == (4, RunStatus.CANCELLED)
+
+
+def test_one_refusal_keeps_no_other_run_from_a_bulk_command(line: Line, bulk: Bulk) -> None:
+    """It is counted by its kind, with an example."""
+    runs = [line.steps(line.start(), count) for count in (1, 3)]
+    summary = bulk.apply(Command.REWIND, RunQuery(pipeline="line"), arguments={"stage": "c"})
+    assert (summary.found, summary.done, dict(summary.refused)) == (2, 1, {"Conflict": 1})
+    assert "has no checkpoint from before stage c" in summary.examples[0]
+    assert runs[1].head.stage == "c"
+
+
+def test_many_runs_are_started_at_once(line: Line) -> None:
+    """Each as if it had been started alone; what cannot be used keeps all from starting."""
+    ids = [f"many-{number}" for number in range(7)]
+    states = [State(n=number) for number in range(7)]
+    for _ in range(2):
+        runs = line.pipeline.start_many(states, run_ids=ids, tags=["batch"], tenant="acme")
+        assert [run.id for run in runs] == ids
+    assert len(line.app.runs.find(RunQuery(tenant="acme", tag="batch")).items) == 7
+    assert [line.finish(run).n for run in runs] == [4, 5, 6, 7, 8, 9, 10]
+    with pytest.raises(StateInvalid):
+        line.pipeline.start_many([{"n": 1}, {"n": "x"}])
+    with pytest.raises(Conflict, match="another input"):
+        line.pipeline.start_many(
+            [State(n=99), State(n=100)], run_ids=["many-1", "new"], tenant="acme"
+        )
+    assert line.app.run("new").status is RunStatus.QUEUED
+    with pytest.raises(Misconfigured, match="need as many run ids"):
+        line.pipeline.start_many([State(), State()], run_ids=["one", "one"])
+    assert line.pipeline.start_many([]) == []
+
+
+def _pass_leases(line: Line, run: Run) -> None:
+    """Look until the reconciler has dealt with what was begun."""
+    runs: RunStore = line.app.runs
+    assert runs is line.app.runtime.runs
+
+    def over() -> bool:
+        line.app.runtime.reconciler.look()
+        return run.status is not RunStatus.REDIRECTING
+
+    eventually(over, 20)
