@@ -257,7 +257,7 @@ def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Li
             late.append(encoded(*args))
             raise Unavailable("The operator's machine is gone.")
 
-        runtime.intents._encoded = dies  # type: ignore[method-assign]
+        runtime.intents._encoded = dies  # type: ignore[method-assign,assignment]
         with pytest.raises(Unavailable):
             run.rewind("a")
         del runtime.intents._encoded

@@ -19,6 +19,7 @@ from .listing import ErrorGroup, RunListing, cursor_at, position
 _BATCH = 2_000
 _LONGEST_SEARCH = 10_000
 """How many runs one page goes through at most."""
+_TELLING = ("pipeline", "status", "stage", "tags", "tenant", "created_at", "version", "stages_total")
 _DERIVED = RunStatus.COMPLETED
 """The status of most runs; counted as what no other status has."""
 
@@ -45,12 +46,15 @@ class RedisListing(RunListing):
 
     def _find(self, query: RunQuery, after: tuple[int, str] | None, limit: int) -> Page[Head]:
         found: list[Head] = []
-        indexes = self._narrowest(query)
+        indexes, is_enough = self._narrowest(query)
         batch, searched = limit + 1, 0
         while True:
             names = self._names(indexes, query, after, batch)
-            heads = self._heads([run_id for _, run_id in names])
-            found += [head for head in heads if query.matches(head)]
+            wanted = [run_id for _, run_id in names]
+            if not is_enough:
+                wanted = self._matching(query, wanted)
+            # What has changed since the indexes were read is not shown as what it was.
+            found += [head for head in self._heads(wanted) if query.matches(head)]
             searched += len(names)
             if len(names) < batch or len(found) > limit:
                 break
@@ -139,8 +143,11 @@ class RedisListing(RunListing):
                     pipe.execute()
         return sorted(worst, key=lambda h: h.crashes + h.suspicions, reverse=True)[:limit]
 
-    def _narrowest(self, query: RunQuery) -> list[str]:
-        """Return the indexes to read: of the conditions given, those that fewest runs meet."""
+    def _narrowest(self, query: RunQuery) -> tuple[list[str], bool]:
+        """Return the indexes to read: of the conditions given, those that fewest runs meet.
+
+        And whether they tell all: no other condition is left to be looked up in heads.
+        """
         given = {
             "pipeline": query.pipeline,
             "tag": query.tag,
@@ -155,9 +162,9 @@ class RedisListing(RunListing):
         elif query.status:
             choices.append([f"status:{status}" for status in sorted(query.status)])
         if not choices:
-            return ["runs"]
+            return ["runs"], query.stage is None
         if len(choices) == 1:
-            return choices[0]
+            return choices[0], query.stage is None and query.group is None
         with self.client.pipeline(transaction=False) as pipe:
             for choice in choices:
                 for index in choice:
@@ -165,7 +172,22 @@ class RedisListing(RunListing):
                         pipe.zcard(prefix + index)
             counts = iter(pipe.execute())
         sizes = [sum(next(counts) for _ in choice for _ in ALL_PREFIXES) for choice in choices]
-        return min(zip(sizes, choices, strict=True))[1]
+        return min(zip(sizes, choices, strict=True))[1], False
+
+    def _matching(self, query: RunQuery, run_ids: list[str]) -> list[str]:
+        """Return those of *run_ids* that meet the query, by the few fields that tell."""
+        names = _TELLING if query.group is None else (*_TELLING, "error")
+        with self.client.pipeline(transaction=False) as pipe:
+            for run_id in run_ids:
+                pipe.hmget(f"{prefix_of(run_id)}run:{run_id}", names)
+            replies = pipe.execute()
+        keys = [name.encode() for name in names]
+        heads = (
+            Head.from_fields(zip((*keys, b"run_id"), (*reply, run_id.encode()), strict=True))
+            for run_id, reply in zip(run_ids, replies, strict=True)
+            if reply[0]
+        )
+        return [head.run_id for head in heads if query.matches(head)]
 
     def _names(
         self, indexes: list[str], query: RunQuery, after: tuple[int, str] | None, limit: int
@@ -175,19 +197,26 @@ class RedisListing(RunListing):
         below: int | str = "+inf" if query.until_ms is None else query.until_ms * 1000 - 1
         if after is not None and (below == "+inf" or after[0] < int(below)):
             below = after[0]
-        # In one transaction: a run on its way from one status to the next is then in exactly one index.
-        with self.client.pipeline() as pipe:
-            for prefix in ALL_PREFIXES:
-                for index in indexes:
-                    # Runs made in the same microsecond as the cursor's are listed by name, so they are
-                    # fetched again and cut off here.
-                    pipe.zrevrangebyscore(
-                        prefix + index, below, oldest, start=0, num=limit + 1, withscores=True
-                    )
-            replies: list[list[Any]] = pipe.execute()
-        rows = [[(int(score), name.decode()) for name, score in reply] for reply in replies]
-        ordered = merge(*rows, reverse=True)
-        return [*islice((row for row in ordered if after is None or row < after), limit)]
+        # A shard has its share of the page, or a little more; if one has much more, it is asked for all.
+        share = limit if len(indexes) > 1 else 3 * limit // len(ALL_PREFIXES) + 3
+        while True:
+            # In one transaction: a run on its way from one status to the next is then in exactly one index.
+            with self.client.pipeline(transaction=len(indexes) > 1) as pipe:
+                for prefix in ALL_PREFIXES:
+                    for index in indexes:
+                        # Runs made in the same microsecond as the cursor's are listed by name, so they
+                        # are fetched again and cut off here.
+                        pipe.zrevrangebyscore(
+                            prefix + index, below, oldest, start=0, num=share + 1, withscores=True
+                        )
+                replies: list[list[Any]] = pipe.execute()
+            rows = [[(int(score), name.decode()) for name, score in reply] for reply in replies]
+            ordered = merge(*rows, reverse=True)
+            page = [*islice((row for row in ordered if after is None or row < after), limit)]
+            cut = page[-1] if len(page) == limit else (0, "")
+            if share >= limit or all(len(row) <= share or row[-1] < cut for row in rows):
+                return page
+            share = limit
 
     def _heads(self, run_ids: list[str]) -> list[Head]:
         with self.client.pipeline(transaction=False) as pipe:
