@@ -48,6 +48,7 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("MILEPOST_")}
+        self.env |= {"COLUMNS": "160"}
         self.env |= {"MILEPOST_HOME": str(folder / "home"), "MILEPOST_APP": "counted"}
 
     def __call__(self, *words: str, code: int = 0) -> str:
@@ -105,7 +106,7 @@ def test_a_failed_run_and_its_retry(shell: Shell) -> None:
     assert "PermanentError: it is broken" in shown
     assert "hunter2" not in shell("status", "bad")
     assert "1 run would be retried" in shell("retry", "--status", "failed", "--dry-run")
-    assert shell.json("retry", "--status", "failed", "--pipeline", "counting")[0]["retried"] == 1
+    assert shell.json("retry", "--status", "failed", "--pipeline", "counting")[0]["done"] == 1
     assert shell.json("watch", "bad", "--timeout", "30s", code=1)[-1]["status"] == "failed"
 
 
@@ -114,6 +115,57 @@ def test_the_same_id_again(shell: Shell) -> None:
     shell("start", "counting", '{"n": 1}', "--run-id", "twice")
     shell("start", "counting", '{"n": 1}', "--run-id", "twice")
     assert "another input" in shell("start", "counting", '{"n": 2}', "--run-id", "twice", code=4)
+
+
+def test_a_run_is_paused_edited_rewound_forked_and_deleted(shell: Shell) -> None:
+    """Each by a word; who did it is noted."""
+    start = ("start", "counting", '{"broken": true}', "--run-id")
+    shell(*start, "mend", "--tenant", "acme", "--priority", "0", "--watch", code=1)
+    assert "edited" in shell("edit", "mend", "--patch", '{"broken": false}')
+    assert shell.json("pause", "--group", "none", "--dry-run")[0]["found"] == 0
+    shell("retry", "mend")
+    shell("watch", "mend", "--timeout", "30s")
+    shell("rewind", "mend", "--to", "check")
+    shell("watch", "mend", "--timeout", "30s")
+    assert "rewound to check" in " ".join(shell("checkpoints", "mend").split())
+    assert [row["run_id"] for row in shell.json("runs", "--tenant", "acme")] == ["mend"]
+    assert shell("fork", "mend", "--at", "check", "--run-id", "mend-2").strip() == "mend-2"
+    assert shell.json("watch", "mend-2", "--timeout", "30s")[-1]["origin"].startswith("mend/")
+    commands = [row["command"] for row in shell.json("notes", "mend")]
+    assert commands == ["fork", "rewind", "retry", "edit"]
+    shell("start", "counting", "--run-id", "later", "--at", "2999-01-01T00:00+00:00")
+    assert shell.json("pause", "later")[0]["status"] == "paused"
+    assert "later deleted" in shell("delete", "later")
+    assert "delete" in shell("notes")
+
+
+def test_a_group_is_retried_behind_its_canary(shell: Shell) -> None:
+    """While the canary fails, the others are left alone."""
+    for number in range(3):
+        state = f'{{"broken": true, "n": {number}}}'
+        shell(
+            "start",
+            "counting",
+            state,
+            "--run-id",
+            f"sick-{number}",
+            "--tag",
+            "sick",
+            "--watch",
+            code=1,
+        )
+    groups = [row for row in shell.json("failures") if row["example"]["run_id"].startswith("sick")]
+    group = groups[0]["group"]
+    assert "it is broken" in shell("failures")
+    chosen = ("--group", group, "--tag", "sick")
+    assert "the others are left alone" in shell("retry", *chosen, "--canary", "30s", code=1)
+    assert "3 runs would be edited" in shell("edit", *chosen, "--patch", "{}", "--dry-run")
+    assert "3 runs were edited" in shell("edit", *chosen, "--patch", '{"broken": false}')
+    shown = shell("retry", *chosen, "--canary", "30s", "--rate", "100")
+    assert "Canary sick-2 got past check" in shown
+    assert "2 runs were retried" in shown
+    for number in range(3):
+        shell("watch", f"sick-{number}", "--timeout", "30s")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +180,19 @@ def test_the_same_id_again(shell: Shell) -> None:
         (["cancel", "run-1"], 4, "is completed"),
         (["-A", "no.such.module", "runs"], 2, "No such option"),
         (["runs", "-A", "no.such.module"], 2, "No module 'no.such.module'"),
-        (["retry"], 2, "Name runs, or choose them with --status."),
+        (["retry"], 2, "Name runs, or choose them with --status, --pipeline"),
+        (["cancel", "run-1", "--pipeline", "counting"], 2, "not both"),
+        (["rewind", "run-1"], 2, "Missing option '--to'"),
+        (["rewind", "run-1", "--to", "nowhere"], 2, "has no stage 'nowhere'; it has up, check"),
+        (["edit", "run-1"], 2, "either --patch or --state"),
+        (["edit", "run-1", "--patch", "{"], 2, "The patch is no JSON"),
+        (["edit", "run-1", "--patch", "{}"], 4, "is completed; edit is for runs"),
+        (["skip", "nobody"], 3, "No run nobody"),
+        (["pause", "run-1"], 4, "is completed"),
+        (["runs", "--since", "2030-13-01"], 2, "is no time"),
+        (["start", "counting", "--at", "tomorrow"], 2, "is no time"),
+        (["start", "counting", "--budget", "usd=much"], 2, "is no amount"),
+        (["start", "counting", "--delay", "1h", "--at", "2030-01-01"], 2, "not both"),
     ],
 )
 def test_one_clear_error(shell: Shell, words: list[str], code: int, says: str) -> None:

@@ -21,9 +21,19 @@ _COMMANDS = {
     "status": "run_commands",
     "runs": "run_commands",
     "watch": "run_commands",
-    "retry": "run_commands",
-    "cancel": "run_commands",
     "checkpoints": "run_commands",
+    "failures": "failure_commands",
+    "retry": "operate_commands",
+    "rewind": "operate_commands",
+    "skip": "operate_commands",
+    "edit": "operate_commands",
+    "fork": "operate_commands",
+    "pause": "operate_commands",
+    "resume": "operate_commands",
+    "cancel": "operate_commands",
+    "top-up": "operate_commands",
+    "delete": "operate_commands",
+    "notes": "failure_commands",
     "recover": "recover_command",
     "server": "server_commands",
     "demo": "demo_command",
@@ -53,7 +63,7 @@ class _Group(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         found: click.Command = getattr(
-            import_module(f"{__package__}.{_COMMANDS[cmd_name]}"), cmd_name
+            import_module(f"{__package__}.{_COMMANDS[cmd_name]}"), cmd_name.replace("-", "_")
         )
         return found
 

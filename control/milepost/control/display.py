@@ -27,6 +27,13 @@ COLOURS = {
 }
 
 
+_PRIVATE = (
+    "nonce", "last_nonce", "intent", "status_before", "due_before", "digest", "at", "owner", "ordinal",
+    "suspicions", "trial", "marked", "log_elsewhere", "lane", "kept_at", "fingerprint", "patience_ms",
+    "spent_try", "spent_kept",
+)  # fmt: skip
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document on one line."""
     click.echo(json.dumps(value, default=str))
@@ -35,7 +42,7 @@ def print_json(value: Any) -> None:
 def as_json(head: Head) -> dict[str, Any]:
     """Return what programs want to know of a head: no nonces, errors as objects."""
     shown = asdict(head)
-    for private in ("nonce", "last_nonce", "intent", "digest", "at", "owner"):
+    for private in _PRIVATE:
         del shown[private]
     return {**shown, "error": head.failure}
 
@@ -68,9 +75,9 @@ def runs_table(heads: Iterable[Head]) -> Table:
     """Return a table of runs."""
     shown = [*heads]
     errors = ["error"] if any(head.error for head in shown) else []
-    table = _table("status", "done", "pipeline", "stage", "started", *errors)
+    listing = table("status", "done", "pipeline", "stage", "started", *errors)
     for head in shown:
-        table.add_row(
+        listing.add_row(
             escape(head.run_id),
             coloured(head.status),
             f"{head.stages_done}/{head.stages_total}",
@@ -79,7 +86,7 @@ def runs_table(heads: Iterable[Head]) -> Table:
             ago(head.created),
             *(escape(failure_line(head)[:60]) for _ in errors),
         )
-    return table
+    return listing
 
 
 def print_run(console: Console, head: Head) -> None:
@@ -107,12 +114,14 @@ def print_run(console: Console, head: Head) -> None:
 
 def checkpoints_table(history: Iterable[CheckpointMetadata]) -> Table:
     """Return a table of a run's checkpoints."""
-    table = _table("place", "stage", "status", "try", "seconds", "worker", first="checkpoint")
+    listing = table(
+        "place", "stage", "status", "try", "seconds", "worker", "note", first="checkpoint"
+    )
     for metadata in history:
         took = ""
         if metadata.started_at is not None:
             took = f"{(metadata.created_at - metadata.started_at).total_seconds():.2f}"
-        table.add_row(
+        listing.add_row(
             metadata.checkpoint_id,
             f"{metadata.timeline}.{metadata.sequence}",
             escape(metadata.stage or "(input)"),
@@ -120,14 +129,15 @@ def checkpoints_table(history: Iterable[CheckpointMetadata]) -> Table:
             str(metadata.attempt) if metadata.stage else "",
             took,
             escape(metadata.worker or ""),
+            escape(metadata.note or ""),
         )
-    return table
+    return listing
 
 
-def _table(*columns: str, first: str = "run") -> Table:
+def table(*columns: str, first: str = "run") -> Table:
     """Return a table whose first column is an id: there to be copied, whatever else has to give way."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True, min_width=32)
+    made = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    made.add_column(first, no_wrap=True, min_width=32 if first in ("run", "checkpoint") else 12)
     for name in columns:
-        table.add_column(name)
-    return table
+        made.add_column(name)
+    return made

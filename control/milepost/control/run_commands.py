@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import click
 from rich.console import Console
 
 from milepost.checkpointing import Misconfigured
-from milepost.tasks import Conflict, Head, Run, RunQuery, RunStatus, UnknownRun
+from milepost.tasks import Head, Run, RunStatus, UnknownRun
 from milepost.tasks.duration import seconds
 
 from .display import as_json, checkpoints_table, print_json, print_run, runs_table
 from .loading import load_app
+from .operate_commands import amounts_of
 from .options import app_option, json_option
+from .query_options import moment, query_of, query_options
 from .watching import changes
 from .watching import watch as watch_run
-
-STATUSES = click.Choice([status.value for status in RunStatus])
 
 
 @click.command()
@@ -29,6 +28,10 @@ STATUSES = click.Choice([status.value for status in RunStatus])
 @click.option("--run-id", help="A name of your own; the same one again returns the same run.")
 @click.option("--tag", "tags", multiple=True, help="For listing; may be given several times.")
 @click.option("--delay", help="Begin this long from now, such as 10m.")
+@click.option("--at", help="Begin at this time, such as 2030-01-31T18:00+01:00.")
+@click.option("--priority", type=click.IntRange(0, 9), help="In place of those of the stages.")
+@click.option("--tenant", help="On whose behalf.")
+@click.option("--budget", multiple=True, metavar="UNIT=LIMIT", help="What it may spend: usd=5.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the run until it ends.")
 @json_option
 def start(
@@ -38,6 +41,10 @@ def start(
     run_id: str | None,
     tags: tuple[str, ...],
     delay: str | None,
+    at: str | None,
+    priority: int | None,
+    tenant: str | None,
+    budget: tuple[str, ...],
     follow: bool,
     as_lines: bool,
 ) -> None:
@@ -45,7 +52,17 @@ def start(
     if app_name is None:
         raise Misconfigured("To start a run, name the application: -A MODULE or MILEPOST_APP.")
     app = load_app(app_name)
-    run = app.start(pipeline, parsed(state), run_id=run_id, tags=tags, delay=delay)
+    run = app.start(
+        pipeline,
+        parsed(state),
+        run_id=run_id,
+        tags=tags,
+        delay=delay,
+        at=None if at is None else moment(at),
+        priority=priority,
+        tenant=tenant,
+        budget=amounts_of(budget),
+    )
     if follow:
         _follow(run, None, as_lines)
     elif as_lines:
@@ -69,36 +86,26 @@ def status(run_id: str, app_name: str | None, as_lines: bool) -> None:
 
 @click.command()
 @app_option
-@click.option("--status", "wanted", type=STATUSES)
-@click.option("--pipeline")
-@click.option("--tag")
-@click.option("--since", help="Started within this long, such as 1h.")
+@query_options
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
-def runs(
-    app_name: str | None,
-    wanted: str | None,
-    pipeline: str | None,
-    tag: str | None,
-    since: str | None,
-    limit: int,
-    as_lines: bool,
-) -> None:
+def runs(app_name: str | None, limit: int, as_lines: bool, **options: Any) -> None:
     """List runs, youngest first."""
-    query = RunQuery(
-        status=frozenset({RunStatus(wanted)} if wanted else ()),
-        pipeline=pipeline,
-        tag=tag,
-        since_ms=None if since is None else int((time.time() - seconds(since)) * 1000),
-    )
-    page = load_app(app_name).runs.find(query, limit=limit)
+    query, store = query_of(options), load_app(app_name).runs
+    cursor: str | None = None
+    found: list[Head] = []
+    while len(found) < limit:
+        page = store.find(query, cursor=cursor, limit=limit - len(found))
+        found += page.items
+        if (cursor := page.cursor) is None:
+            break
     if as_lines:
-        for head in page.items:
+        for head in found:
             print_json(as_json(head))
         return
     console = Console()
-    console.print(runs_table(page.items))
-    if page.cursor is not None:
+    console.print(runs_table(found))
+    if cursor is not None:
         console.print(f"[dim]The {limit} youngest; more with --limit.[/]")
 
 
@@ -111,70 +118,6 @@ def watch(run_id: str, app_name: str | None, timeout: str | None, as_lines: bool
     """Follow a run until it ends; exit code 1 if it does not end well."""
     app = load_app(app_name)
     _follow(app.run(app.lifecycle.head(run_id).run_id), timeout, as_lines)
-
-
-@click.command()
-@click.argument("run_ids", nargs=-1)
-@app_option
-@click.option(
-    "--status", "wanted", type=click.Choice(["failed", "scheduled"]), help="All of these."
-)
-@click.option("--pipeline", help="With --status: only this pipeline.")
-@click.option("--tag", help="With --status: only this tag.")
-@click.option("--dry-run", is_flag=True, help="Only count.")
-@json_option
-def retry(
-    run_ids: tuple[str, ...],
-    app_name: str | None,
-    wanted: str | None,
-    pipeline: str | None,
-    tag: str | None,
-    dry_run: bool,
-    as_lines: bool,
-) -> None:
-    """Let failed runs go on at the stage that failed."""
-    app = load_app(app_name)
-    if bool(run_ids) == bool(wanted):
-        raise Misconfigured("Name runs, or choose them with --status.")
-    ids = [*run_ids]
-    cursor: str | None = None
-    while wanted:
-        query = RunQuery(status=frozenset({RunStatus(wanted)}), pipeline=pipeline, tag=tag)
-        page = app.runs.find(query, cursor=cursor, limit=500)
-        ids += [head.run_id for head in page.items]
-        if (cursor := page.cursor) is None:
-            break
-    done = []
-    for run_id in ids:
-        try:
-            if not dry_run:
-                app.lifecycle.retry(run_id)
-        except (Conflict, UnknownRun):
-            if not wanted:
-                raise
-            # It has moved on since it was listed.
-            continue
-        done.append(run_id)
-    if as_lines:
-        print_json({"retried": 0 if dry_run else len(done), "found": len(ids), "run_ids": done})
-    else:
-        verb = "would be retried" if dry_run else "retried"
-        click.echo(f"{len(done)} {'run' if len(done) == 1 else 'runs'} {verb}")
-
-
-@click.command()
-@click.argument("run_ids", nargs=-1, required=True)
-@app_option
-@json_option
-def cancel(run_ids: tuple[str, ...], app_name: str | None, as_lines: bool) -> None:
-    """End runs; a stage in flight is told, and its result refused."""
-    app = load_app(app_name)
-    for run_id in run_ids:
-        app.lifecycle.cancel(run_id)
-        if as_lines:
-            print_json(as_json(app.lifecycle.head(run_id)))
-        else:
-            click.echo(f"{run_id} cancelled")
 
 
 @click.command()
