@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from integration.command_line import Line
 from integration.deploys import Deploys
 from support.s3_server import MotoServer, store_url
 
@@ -21,3 +25,18 @@ def deploys(
     there = Deploys(redis_url, checkpoints)
     yield there
     there.close()
+
+
+@pytest.fixture(params=["one Redis", "S3", "SQLite"])
+def line(
+    request: pytest.FixtureRequest, redis_url: str, moto_server: MotoServer, tmp_path: Path
+) -> Iterator[Line]:
+    options: dict[str, Any] = {}
+    if request.param == "S3":
+        options = {"checkpoints": store_url(moto_server.endpoint, uuid4().hex)}
+    elif request.param == "SQLite":
+        options = {"runs": f"sqlite:///{tmp_path / 'runs.db'}"}
+    there = Line(redis_url, **options)
+    with closing(there.app):
+        yield there
+    there.app.celery.close()

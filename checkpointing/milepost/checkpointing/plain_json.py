@@ -16,6 +16,8 @@ _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _EMPTY = {b"[]": list, b"{}": dict}
+_SIGNS = (b"null", b"**********", b"NaN", b"Infinity")
+"""What pydantic may have written in place of something else."""
 DEEPEST = 200
 """pydantic's parser reads no JSON that is nested deeper than this and one more."""
 
@@ -37,6 +39,8 @@ def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None)
         return b"[]" if type(value) is list else b"{}"
     if adapter is None and isinstance(value, BaseModel):
         adapter = _ANY
+    if adapter is not None and (written := _written_at_once(adapter, value)) is not None:
+        return written
     plain = value
     try:
         if adapter is None:
@@ -61,6 +65,27 @@ def dump_json(value: Any, *, name: str, adapter: TypeAdapter[Any] | None = None)
         if _is_suspect(whole):
             _check_unchanged(whole, plain, name)
     return data
+
+
+def _written_at_once(adapter: TypeAdapter[Any], value: Any) -> bytes | None:
+    """Write *value* at the speed of pydantic; None if anything in it wants a closer look."""
+    try:
+        data = _dump_bytes(adapter, value)
+        if data.count(b"[") + data.count(b"{") > DEEPEST or any(sign in data for sign in _SIGNS):
+            return None
+        if (
+            isinstance(value, BaseModel)
+            and adapter is not _ANY
+            and _dump_bytes(_ANY, value) != data
+        ):
+            return None
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return data
+
+
+def _dump_bytes(adapter: TypeAdapter[Any], value: Any) -> bytes:
+    return adapter.serializer.to_json(value, by_alias=False, round_trip=True, warnings="error")
 
 
 def load_json(data: bytes, adapter: TypeAdapter[Any] | None = None) -> Any:

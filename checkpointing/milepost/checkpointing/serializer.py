@@ -96,36 +96,27 @@ class Serializer:
             NotSerializable: Part of it cannot be kept; the path says which.
             TooLarge: The body, before compression, is over `max_record_bytes`.
         """
-        metadata = checkpoint.metadata
-        written = _dump_metadata(metadata)
-        about = _about(metadata.key, written)
+        metadata, written = checkpoint.metadata, _dump_metadata(checkpoint.metadata)
         parts = Parts(
             checkpoint.state, checkpoint.messages, checkpoint.tool_calls, checkpoint.context
         )
-        try:
-            codec, body = self._encode(parts, state_type, about)
-        except CheckpointError as error:
-            error.run_id = metadata.run_id
-            raise
-        limit = self.settings.max_record_bytes
-        if len(body) > limit:
-            raise TooLarge(
-                f"The checkpoint of run {metadata.run_id} has {len(body)} bytes; at most {limit} "
-                "are allowed (MILEPOST_MAX_RECORD_BYTES). Keep large data in blobs, and those in the "
-                "state.",
-                size_bytes=len(body),
-                limit_bytes=limit,
-                run_id=metadata.run_id,
-            )
-        if (
-            self._fetch is None
-            or metadata.kind not in SNAPSHOTS
-            or len(body) < self.settings.blob_from_bytes
-        ):
+        codec, body = self._checked_body(metadata.key, written, parts, state_type)
+        if not self._is_cut(metadata.key, body):
             return self._record(metadata.key, written, codec, body)
         manifest, pieces = self._cut(metadata, codec, body, base)
         record = self._record(metadata.key, written, CodecId.MANIFEST, manifest.dump())
         return replace(record, pieces=pieces, manifest=manifest)
+
+    def whole(
+        self, key: CheckpointKey, metadata: bytes, parts: Parts, state_type: TypeAdapter[Any] | None
+    ) -> Record | None:
+        """Write a record whose metadata is written already; None: it has to be cut into pieces.
+
+        Raises:
+            NotSerializable, TooLarge: As `encode`.
+        """
+        codec, body = self._checked_body(key, metadata, parts, state_type)
+        return None if self._is_cut(key, body) else self._record(key, metadata, codec, body)
 
     def piece(self, key: CheckpointKey, part: bytes) -> Record:
         """Write *part* of something large as a record of its own.
@@ -182,15 +173,9 @@ class Serializer:
         key = record.key
         if self._fetch is None:
             raise Misconfigured("The checkpoint consists of pieces: read it through a manager.")
-        limit = self.settings.max_record_bytes
-        if manifest.plain_bytes > limit:
-            raise TooLarge(
-                f"Its pieces come to {manifest.plain_bytes} bytes; at most {limit} are allowed "
-                "(MILEPOST_MAX_RECORD_BYTES).",
-                size_bytes=manifest.plain_bytes,
-                limit_bytes=limit,
-                run_id=key.run_id,
-            )
+        if manifest.plain_bytes > self.settings.max_record_bytes:
+            size = f"Its pieces come to {manifest.plain_bytes} bytes"
+            raise self._too_large(size, manifest.plain_bytes, key.run_id)
         own = {piece.key: piece for piece in record.pieces}
         distinct = list(dict.fromkeys(manifest.pieces))
         found: dict[Piece, bytes] = {}
@@ -205,6 +190,33 @@ class Serializer:
         except NotFound as error:
             raise Corrupt(f"A piece of it is missing: {error}", key=key) from error
         return b"".join(found[piece] for piece in manifest.pieces)
+
+    def _checked_body(
+        self, key: CheckpointKey, written: bytes, parts: Parts, state_type: TypeAdapter[Any] | None
+    ) -> tuple[CodecId, bytes]:
+        try:
+            codec, body = self._encode(parts, state_type, _about(key, written))
+        except CheckpointError as error:
+            error.run_id = key.run_id
+            raise
+        if len(body) > self.settings.max_record_bytes:
+            size = f"The checkpoint of run {key.run_id} has {len(body)} bytes"
+            raise self._too_large(size, len(body), key.run_id)
+        return codec, body
+
+    def _too_large(self, size: str, size_bytes: int, run_id: str) -> TooLarge:
+        limit = self.settings.max_record_bytes
+        return TooLarge(
+            f"{size}; at most {limit} are allowed (MILEPOST_MAX_RECORD_BYTES). Keep large data in blobs, and "
+            "those in the state.",
+            size_bytes=size_bytes,
+            limit_bytes=limit,
+            run_id=run_id,
+        )
+
+    def _is_cut(self, key: CheckpointKey, body: bytes) -> bool:
+        divisible = self._fetch is not None and key.kind in SNAPSHOTS
+        return divisible and len(body) >= self.settings.blob_from_bytes
 
     def _record(self, key: CheckpointKey, written: bytes, codec: CodecId, body: bytes) -> Record:
         """Compress and encrypt *body*, and seal it with its metadata."""

@@ -30,6 +30,10 @@ class Dispatch:
         """Return the message of *step*; None if it has to be published."""
         return self._outbox.render(f"{pipeline}.{step.stage}", step, queue, priority)
 
+    def rendering(self, task: str, queue: str, priority: int) -> Callable[[Step], Push | None]:
+        """Return what renders the messages of many steps of one stage."""
+        return lambda step: self._outbox.render(task, step, queue, priority)
+
     def render_due(self, head: Head) -> Push | None:
         """Return the message of the step due; None if it has to be published."""
         return self.render(head.pipeline, head.step, head.queue, head.priority)

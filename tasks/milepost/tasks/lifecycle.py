@@ -65,7 +65,7 @@ class Lifecycle:
 
     def start_many(
         self, pipeline: Pipeline, orders: Sequence[Order]
-    ) -> list[Head | MilepostError | None]:
+    ) -> Sequence[Head | MilepostError | None]:
         """Make many runs; see `Pipeline.start_many`."""
         return self._starter.start_many(pipeline, orders)
 

@@ -76,7 +76,9 @@ def ordered(pipeline: Pipeline, state: Any, run_id: str | None, options: StartOp
     return Order(
         run_id=run_id,
         state=state,
-        digest=input_digest(pipeline.name, given, plain, first.input),
+        digest=input_digest(
+            pipeline.name, given, plain, first.input, may_hold_sets=first.takes_sets
+        ),
         tags=tuple(valid_name(tag, "tag") for tag in dict.fromkeys(tags)),
         delay_seconds=_delay_seconds(options),
         budget=valid_budget(options.get("budget") or {}),

@@ -6,9 +6,9 @@ import base64
 import json
 import re
 from dataclasses import dataclass
+from itertools import chain
 from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from celery import Celery
 from celery.signals import before_task_publish
@@ -65,18 +65,20 @@ class _Template:
         return cls(key, tuple(parts[::2]), places, json.dumps(body[2]))
 
     def fill(self, step: Step) -> Push:
-        kwargs = to_kwargs(step)
-        body = f"[[], {json.dumps(kwargs)}, {self.embed}]".encode()
+        shown = repr(to_kwargs(step))
+        # Names and numbers: their repr is their JSON but for the quotes.
+        kwargs = shown.replace("'", '"')
+        body = f"[[], {kwargs}, {self.embed}]".encode()
         values = {
             "body": base64.b64encode(body).decode(),
-            "id": uuid4().hex,
+            "id": token_hex(16),
             "run_id": step.run_id,
-            "kwargs": repr(kwargs),
+            "kwargs": shown,
         }
-        parts = [self.literals[0]]
-        for place, literal in zip(self.places, self.literals[1:], strict=True):
-            parts += values[place], literal
-        return Push(self.key, "".join(parts))
+        filled = [values[place] for place in self.places]
+        return Push(
+            self.key, "".join(chain.from_iterable(zip(self.literals, (*filled, ""), strict=True)))
+        )
 
 
 class Outbox:

@@ -16,6 +16,7 @@ from milepost.checkpointing import Misconfigured
 from milepost.checkpointing.ids import valid_name
 from milepost.checkpointing.plain_json import join
 
+from .digest import may_hold_sets
 from .duration import Duration, seconds
 from .errors import StateInvalid
 from .retry import Retry
@@ -82,6 +83,8 @@ class Stage:
         hints = typing.get_type_hints(function)
         self.input: TypeAdapter[Any] | None = _adapter(hints.get(parameters[0].name, Any))
         self.output: TypeAdapter[Any] | None = _adapter(hints.get("return", Any))
+        self.takes_sets = may_hold_sets(self.input)
+        """Whether its state may hold sets, whose order says nothing."""
         self._may_return_none = hints.get("return", Any) in (None, type(None))
 
     @property

@@ -18,9 +18,11 @@ from milepost.checkpointing import (
     MilepostError,
     Record,
 )
+from milepost.checkpointing.ids import new_checkpoint_id
+from milepost.checkpointing.stencil import Stencil
 
 from .errors import InputMismatch
-from .head import NOT_BEFORE, Head
+from .head import NOT_BEFORE, Head, Step
 from .order import Order
 from .runs.base import Birth
 from .stage import Stage
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
     from .runtime import Runtime
 
-_BATCH = 500
+_BATCH = 4_000
 
 
 class Starter:
@@ -71,34 +73,45 @@ class Starter:
 
     def start_many(
         self, pipeline: Pipeline, orders: Sequence[Order]
-    ) -> list[Head | MilepostError | None]:
-        """Make many runs; return for each None, the head that stood there, or why it was not made.
+    ) -> Sequence[Head | MilepostError | None]:
+        """Make many runs that differ in id and input alone.
 
-        Where log and queue are in the run store, five hundred runs are one round trip.
+        Returns for each None, the head that stood there, or why it was not made. Where log and queue are
+        in the run store, thousands of runs are one round trip.
         """
-        first = pipeline.first
-        outcomes: list[Head | MilepostError | None] = []
-        if not self._runtime.log_in_runs:
+        if not orders or not self._runtime.log_in_runs:
             return [self._tried(pipeline, order) for order in orders]
+        first, pattern = pipeline.first, orders[0]
+        head = self._head(pipeline, first, pattern)
+        metadata = self._metadata(
+            head, CheckpointMetadata(run_id=pattern.run_id, sequence=0, next_stage=first.name)
+        )
+        head = replace(head, at=metadata.key.path)
+        stencil = Stencil(self._serializer, metadata, first.input)
+        delay_ms = int(pattern.delay_seconds * 1000)
+        task = f"{pipeline.name}.{first.name}"
+        render = self._runtime.dispatch.rendering(task, head.queue, head.priority)
+        outcomes: list[Head | MilepostError | None] = []
         for at in range(0, len(orders), _BATCH):
-            births = []
-            for order in orders[at : at + _BATCH]:
-                metadata = CheckpointMetadata(
-                    run_id=order.run_id, sequence=0, next_stage=first.name
-                )
-                checkpoint = Checkpoint(metadata=metadata, state=order.state)
-                head = self._head(pipeline, first, order)
-                head, record = self._with_record(head, checkpoint, first, order)
-                if record.pieces and self._runs.get(head.run_id) is None:
-                    self._runtime.checkpoints.put_pieces(record)
-                delay_ms = int(order.delay_seconds * 1000)
-                push = None if delay_ms else self._runtime.dispatch.render_due(head)
-                births.append(Birth(head, record, push, delay_ms))
-            for birth, outcome in zip(births, self._runs.create_many(births), strict=True):
-                if outcome is None and birth.push is None and not birth.delay_ms:
-                    self._runtime.dispatch.publish(birth.head)
-                clash = isinstance(outcome, Head) and _clash(outcome, birth.head)
-                outcomes.append(clash or outcome)
+            births, places, batch = [], [], orders[at : at + _BATCH]
+            found: list[Head | MilepostError | None] = [None] * len(batch)
+            for place, order in enumerate(batch):
+                checkpoint_id = new_checkpoint_id()
+                record = stencil.record(order.run_id, checkpoint_id, order.state)
+                if record is None:
+                    found[place] = self._tried(pipeline, order)
+                    continue
+                push = None if delay_ms else render(Step(order.run_id, 0, first.name))
+                births.append(Birth(order.run_id, order.digest, checkpoint_id, record, push))
+                places.append(place)
+            made = self._runs.create_many(head, births, delay_ms=delay_ms)
+            for place, birth, outcome in zip(places, births, made, strict=True):
+                own = replace(head, run_id=birth.run_id, digest=birth.digest) if outcome else head
+                if outcome is None and birth.push is None and not delay_ms:
+                    self._runtime.dispatch.publish(replace(head, run_id=birth.run_id))
+                clash = _clash(outcome, own) if isinstance(outcome, Head) else None
+                found[place] = clash or outcome
+            outcomes += found
         return outcomes
 
     def _tried(self, pipeline: Pipeline, order: Order) -> Head | MilepostError | None:
@@ -131,20 +144,24 @@ class Starter:
             patience_ms=int(self._runtime.settings.patience_seconds * 1000),
         )
 
+    def _metadata(
+        self, head: Head, metadata: CheckpointMetadata, delay_seconds: float = 0.0
+    ) -> CheckpointMetadata:
+        facts = self._runtime.facts(head)
+        if facts is not None and delay_seconds:
+            facts[NOT_BEFORE] = str(int((time.time() + delay_seconds) * 1000))
+        about = {
+            "pipeline": head.pipeline,
+            "pipeline_version": head.version,
+            "tags": head.tags,
+            "facts": facts,
+        }
+        return metadata.model_copy(update=about)
+
     def _with_record(
         self, head: Head, checkpoint: Checkpoint, stage: Stage, order: Order
     ) -> tuple[Head, Record]:
-        facts = self._runtime.facts(head)
-        if facts is not None and order.delay_seconds:
-            facts[NOT_BEFORE] = str(int((time.time() + order.delay_seconds) * 1000))
-        metadata = checkpoint.metadata.model_copy(
-            update={
-                "pipeline": head.pipeline,
-                "pipeline_version": head.version,
-                "tags": head.tags,
-                "facts": facts,
-            }
-        )
+        metadata = self._metadata(head, checkpoint.metadata, order.delay_seconds)
         record = self._serializer.encode(
             checkpoint.model_copy(update={"metadata": metadata}), state_type=stage.input
         )

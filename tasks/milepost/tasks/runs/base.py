@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from milepost.checkpointing import AlreadyExists, CheckpointStore, Record
 
@@ -125,14 +125,14 @@ class Landing:
     changes: Mapping[str, str | int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """What `create` makes, for `create_many`."""
+class Birth(NamedTuple):
+    """What is its own of a run that `create_many` makes."""
 
-    head: Head
+    run_id: str
+    digest: str
+    checkpoint_id: str
     record: Record | None = None
     push: Push | None = None
-    delay_ms: int = 0
 
 
 class Advance(StrEnum):
@@ -189,15 +189,20 @@ class RunStore(RunListing, Registry):
         With *delay_ms* the run is scheduled, and *push* must be None.
         """
 
-    def create_many(self, births: Sequence[Birth]) -> list[Head | AlreadyExists | None]:
-        """Make many runs, each for itself, and return what `create` returns or raises for each."""
-        return [self._born(birth) for birth in births]
+    def create_many(
+        self, head: Head, births: Sequence[Birth], *, delay_ms: int = 0
+    ) -> list[Head | AlreadyExists | None]:
+        """Make many runs that are like *head* but for what is their own; each is made for itself.
 
-    def _born(self, birth: Birth) -> Head | AlreadyExists | None:
+        Returns for each what `create` would return or raise.
+        """
+        return [self._born(head, birth, delay_ms) for birth in births]
+
+    def _born(self, head: Head, birth: Birth, delay_ms: int) -> Head | AlreadyExists | None:
+        run_id, digest, checkpoint_id, record, push = birth
+        own = replace(head, run_id=run_id, digest=digest, checkpoint_id=checkpoint_id)
         try:
-            return self.create(
-                birth.head, record=birth.record, push=birth.push, delay_ms=birth.delay_ms
-            )
+            return self.create(own, record=record, push=push, delay_ms=delay_ms)
         except AlreadyExists as error:
             return error
 

@@ -8,6 +8,7 @@ all in one call.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from secrets import token_hex
 from typing import Any
@@ -48,8 +49,9 @@ from .redis_listing import RedisListing
 from .redis_registry import RedisRegistry
 
 _SCRIPTS = (
-    "create", "claim", "advance", "save", "spend", "fail", "hand_back", "put_off", "divert", "beat", "bury",
-    "look", "requeue", "set_budget", "mark", "reinstate", "pause", "resume", "intend", "settle", "delete",
+    "create", "create_many", "claim", "advance", "save", "spend", "fail", "hand_back", "put_off", "divert",
+    "beat", "bury", "look", "requeue", "set_budget", "mark", "reinstate", "pause", "resume", "intend",
+    "settle", "delete",
 )  # fmt: skip
 _LEASE_MS = 5_000
 _SELDOM = frozenset({
@@ -91,43 +93,55 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
     def create(
         self, head: Head, *, record: Record | None, push: Push | None, delay_ms: int = 0
     ) -> Head | None:
-        args = self._birth(Birth(head, record, push, delay_ms))
-        outcome = self._born_as(head, self._run("create", head.run_id, args, log=True))
+        args = [
+            head.digest,
+            head.at,
+            *_record(record),
+            *_push(push),
+            delay_ms,
+            self._patience_ms,
+            json.dumps(head.tags),
+            *_shared(head, "checkpoint_id", head.checkpoint_id),
+        ]
+        outcome = self._born_as(head.run_id, self._run("create", head.run_id, args, log=True))
         if isinstance(outcome, AlreadyExists):
             raise outcome
         return outcome
 
-    def create_many(self, births: Sequence[Birth]) -> list[Head | AlreadyExists | None]:
-        calls = [self._call(birth.head.run_id, self._birth(birth), log=True) for birth in births]
+    def create_many(
+        self, head: Head, births: Sequence[Birth], *, delay_ms: int = 0
+    ) -> list[Head | AlreadyExists | None]:
+        # One call a shard, because the keys of a call have to be in one slot.
+        shards: defaultdict[str, list[int]] = defaultdict(list)
+        for place, birth in enumerate(births):
+            shards[prefix_of(birth.run_id)].append(place)
+        queue = next((birth.push.queue_key for birth in births if birth.push), "")
+        common = [head.at, queue, delay_ms, self._patience_ms, json.dumps(head.tags), head.pipeline]
+        fields = _shared(head, "", "")[2:]
+        calls = []
+        for prefix, places in shards.items():
+            args: list[Any] = [prefix, head.tenant, *common, len(fields), *fields]
+            for run_id, digest, checkpoint_id, record, push in (births[place] for place in places):
+                payload = push.payload if push else ""
+                args += run_id, digest, checkpoint_id, *_record(record), payload
+            calls.append(([f"{prefix}run:{births[places[0]].run_id}"], args))
         with translated(self.location):
-            replies = self._scripts.call_many("create", calls)
-        return [self._born_as(b.head, reply) for b, reply in zip(births, replies, strict=True)]
+            replies = self._scripts.call_many("create_many", calls)
+        outcomes: list[Head | AlreadyExists | None] = [None] * len(births)
+        for places, reply in zip(shards.values(), replies, strict=True):
+            for number, outcome in zip(reply[::2], reply[1::2], strict=True):
+                place = places[number - 1]
+                run_id = births[place].run_id
+                outcomes[place] = self._born_as(run_id, outcome)
+        return outcomes
 
-    def _birth(self, birth: Birth) -> list[Any]:
-        head = birth.head
-        fields = head.to_fields()
-        for name in ("run_id", "digest", "tags", "created_at", "status"):
-            del fields[name]
-        # What most runs never have takes neither place nor time.
-        fields = {k: v for k, v in fields.items() if k not in _SELDOM or v not in ("", "0")}
-        return [
-            head.digest,
-            head.at,
-            *_record(birth.record),
-            *_push(birth.push),
-            birth.delay_ms,
-            self._patience_ms,
-            json.dumps(head.tags),
-            *(part for pair in fields.items() for part in pair),
-        ]
-
-    def _born_as(self, head: Head, reply: Any) -> Head | AlreadyExists | None:
+    def _born_as(self, run_id: str, reply: Any) -> Head | AlreadyExists | None:
         match self._text(reply[0]):
             case "occupied":
                 return AlreadyExists(
-                    f"The log of run {head.run_id} exists though the run does not; delete its "
+                    f"The log of run {run_id} exists though the run does not; delete its "
                     "checkpoints or take another run id.",
-                    run_id=head.run_id,
+                    run_id=run_id,
                 )
             case "exists":
                 return _head(reply[1])
@@ -339,6 +353,24 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
 def _head(flat: Iterable[bytes]) -> Head:
     parts = iter(flat)
     return Head.from_fields(zip(parts, parts, strict=True))
+
+
+def _shared(head: Head, *more: str) -> list[str]:
+    """Return the fields that a new head has as a flat list, but for what is the run's own."""
+    fields = head.to_fields()
+    for name in (
+        "run_id",
+        "digest",
+        "checkpoint_id",
+        "tags",
+        "created_at",
+        "status",
+        "published_at",
+    ):
+        del fields[name]
+    # What most runs never have takes neither place nor time.
+    kept = {k: v for k, v in fields.items() if k not in _SELDOM or v not in ("", "0")}
+    return [*more, *(part for pair in kept.items() for part in pair)]
 
 
 def _push(push: Push | None) -> tuple[str, str]:

@@ -19,7 +19,16 @@ from .listing import ErrorGroup, RunListing, cursor_at, position
 _BATCH = 2_000
 _LONGEST_SEARCH = 10_000
 """How many runs one page goes through at most."""
-_TELLING = ("pipeline", "status", "stage", "tags", "tenant", "created_at", "version", "stages_total")
+_TELLING = (
+    "pipeline",
+    "status",
+    "stage",
+    "tags",
+    "tenant",
+    "created_at",
+    "version",
+    "stages_total",
+)
 _DERIVED = RunStatus.COMPLETED
 """The status of most runs; counted as what no other status has."""
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from milepost.checkpointing import AlreadyExists
+from milepost.checkpointing import AlreadyExists, CheckpointKey, Record
 
-from ..head import RunStatus
-from ..runs.base import Claim, RunStore
-from .case import RunStoreCase, created, new_bid, new_head, new_push, new_record, read
+from ..head import Head, RunStatus
+from ..query import RunQuery
+from ..runs.base import Birth, Claim, RunStore
+from .case import RunStoreCase, claimed, created, new_bid, new_head, new_push, new_record, read
 
 
 class Creating(RunStoreCase):
-    """`create`, `get`, `identity`, `holds_log`, `put_aside`."""
+    """`create`, `create_many`, `get`, `identity`, `holds_log`, `put_aside`."""
 
     def test_a_new_run_is_queued_with_all_it_was_given(self, store: RunStore) -> None:
         head = new_head(tags=("nightly", "eu"), time_limit_ms=5)
@@ -68,6 +69,52 @@ class Creating(RunStoreCase):
             store.create(head, record=new_record(head), push=new_push("go"))
         assert store.get(head.run_id) is None
         assert self.messages(store) == []
+
+    def test_many_are_made_as_one_by_one(self, store: RunStore) -> None:
+        pattern = replace(new_head(tags=("batch",)), tenant="acme")
+        taken = created(store)
+        births = [
+            Birth(f"many-{number}", f"d{number}", f"c{number}", None, new_push(f"m{number}"))
+            for number in range(40)
+        ]
+        births.insert(20, Birth(taken.run_id, "other", "c", None, new_push("never")))
+        outcomes = store.create_many(pattern, births)
+        assert outcomes == [None] * 20 + [taken] + [None] * 20
+        assert sorted(self.messages(store)) == sorted(f"m{number}" for number in range(40))
+        one, alone = read(store, "many-7"), created(store, replace(pattern, run_id="alone"))
+        own = {"run_id", "digest", "checkpoint_id", "created_at", "updated_at", "published_at"}
+        for name, value in asdict(one).items():
+            assert name in own or value == getattr(alone, name), name
+        assert (one.digest, one.checkpoint_id, one.published_at > 0) == ("d7", "c7", True)
+        listed = store.find(RunQuery(tag="batch", tenant="acme"), limit=100).items
+        assert len({head.created_at for head in listed}) == len(listed) == 41
+        assert store.counts()["orders", RunStatus.QUEUED] == 42
+        claimed(store, one)
+        assert all(isinstance(again, Head) for again in store.create_many(pattern, births))
+
+    def test_many_can_be_made_for_later(self, store: RunStore) -> None:
+        births = [Birth(f"later-{number}", "d", f"c{number}") for number in range(3)]
+        store.create_many(new_head(), births, delay_ms=200)
+        assert read(store, "later-0").status is RunStatus.SCHEDULED
+        assert store.look().heads == ()
+        assert self.looked_at(store, "later-2").status is RunStatus.QUEUED
+
+    def test_the_logs_of_many_are_kept_or_refused_one_by_one(self, store: RunStore) -> None:
+        log, head = self.make_log(store), new_head()
+        if not store.holds_log(log):
+            pytest.skip("this store keeps no log")
+        records = {
+            name: Record(CheckpointKey(name, 0), b"header", name.encode())
+            for name in ("log-1", "log-2", "log-3")
+        }
+        log.put(Record(CheckpointKey("log-2", 0), b"another", b"body"))
+        births = [Birth(name, "d", "c", record) for name, record in records.items()]
+        first, second, third = store.create_many(head, births)
+        assert (first, third) == (None, None)
+        assert isinstance(second, AlreadyExists)
+        assert store.get("log-2") is None
+        assert log.latest("log-3") == records["log-3"]
+        assert {*log.runs().items} == {"log-1", "log-2", "log-3"}
 
     def test_the_identity_stays(self, store: RunStore) -> None:
         assert store.identity()

@@ -1,0 +1,50 @@
+"""What is kept of an error, and what failures of one cause share."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from milepost.tasks.failure import describe, fingerprint
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("row 17 is bad", "row 4,211 is bad"),
+        ("no such file: '/data/a.csv'", "no such file: '/data/b.csv'"),
+        ('key "eu" is missing', 'key "us" is missing'),
+        ("request 4f9c2ab01d failed", "request 00aa1bd9c3 failed"),
+        ("id 3e7c3f70-9a1b-4d59-8c5e-8b1f6d2c4a11", "id 9d1c5bb2-6f0e-4c7d-9b1a-0e4f7a6b3c22"),
+        ("it is broken\nrow 1", "it is broken\nelsewhere"),
+    ],
+)
+def test_what_differs_from_run_to_run_does_not_count(one: str, other: str) -> None:
+    """Numbers, ids, what is quoted, and all but the first line."""
+    assert fingerprint("p", "s", "E", one) == fingerprint("p", "s", "E", other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("q", "s", "E", "it is bad"),
+        ("p", "t", "E", "it is bad"),
+        ("p", "s", "F", "it is bad"),
+        ("p", "s", "E", "it is worse"),
+    ],
+)
+def test_causes_are_told_apart(other: tuple[str, str, str, str]) -> None:
+    """By pipeline, stage, type and words."""
+    assert fingerprint("p", "s", "E", "it is bad") != fingerprint(*other)
+
+
+def test_an_error_is_described_with_its_group_and_without_its_password() -> None:
+    """As JSON that a head keeps."""
+    error = ValueError("cannot reach redis://user:hunter2@host/0, try 3")
+
+    kept = json.loads(describe(error, "flights", "load", since=5))
+
+    assert kept["group"] == fingerprint("flights", "load", "ValueError", str(error))
+    assert (kept["type"], kept["stage"], kept["since"]) == ("ValueError", "load", 5)
+    assert "hunter2" not in json.dumps(kept)
