@@ -17,6 +17,7 @@ from milepost.tasks import Conflict, RunCancelled, RunFailed, RunPaused, Unknown
 
 _COMMANDS = {
     "worker": "worker_command",
+    "up": "up_command",
     "start": "run_commands",
     "status": "run_commands",
     "runs": "run_commands",

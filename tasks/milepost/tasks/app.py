@@ -143,8 +143,7 @@ class Milepost:
             Refused: The checkpoint store cannot be relied on.
         """
         if self._runtime is None or self._runtime_pid != os.getpid():
-            if self._server is not None:
-                self._server.ensure()
+            self.ensure_server()
             runs_url = self._runs_url or self._broker_url()
             runs = open_runs(runs_url, self.settings)
             log = open_store(self._checkpoints_url or runs_url, self.settings)
@@ -158,6 +157,15 @@ class Milepost:
             )
             self._runtime_pid = os.getpid()
         return self._runtime
+
+    def ensure_server(self) -> None:
+        """Start the embedded server, if it is the broker and is not up.
+
+        Raises:
+            Unavailable: It does not come up.
+        """
+        if self._server is not None:
+            self._server.ensure()
 
     @property
     def runs(self) -> RunStore:
@@ -258,8 +266,7 @@ class Milepost:
 
     def _on_worker_init(self, instance: Any = None, **_: Any) -> None:
         if instance is not None and instance.app is self.celery:
-            if self._server is not None:
-                self._server.ensure()
+            self.ensure_server()
             service("worker")(self, instance)
 
 
