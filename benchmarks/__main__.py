@@ -10,10 +10,12 @@ from . import (
     checkpoint,
     growth,
     large,
+    listing,
     machine,
     recovery,
     report,
     round_trips,
+    starting,
     stores,
     throughput,
 )
@@ -22,7 +24,17 @@ from .server import Server
 
 _BENCHMARKS = {
     module.NAME: module
-    for module in (throughput, recovery, checkpoint, stores, large, growth, round_trips)
+    for module in (
+        throughput,
+        recovery,
+        checkpoint,
+        stores,
+        large,
+        growth,
+        starting,
+        listing,
+        round_trips,
+    )
 }
 
 

@@ -12,7 +12,7 @@ from milepost.checkpointing.redis_connection import redacted
 
 _MESSAGE, _TRACE = 2_000, 8_000
 _VARIABLE = re.compile(
-    r"'[^'\n]*'|\"[^\"\n]*\"|\b(?=[0-9a-fA-F-]*[0-9])[0-9a-fA-F-]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"
+    r"""'[^'\n]*'|"[^"\n]*"|\b(?=[0-9a-fA-F-]*[0-9])[0-9a-fA-F-]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"""
 )
 
 
