@@ -182,7 +182,7 @@ def test_a_group_is_retried_behind_its_canary(shell: Shell) -> None:
         (["runs", "-A", "no.such.module"], 2, "No module 'no.such.module'"),
         (["retry"], 2, "Name runs, or choose them with --status, --pipeline"),
         (["cancel", "run-1", "--pipeline", "counting"], 2, "not both"),
-        (["rewind", "run-1"], 2, "Missing option '--to'"),
+        (["rewind", "run-1"], 2, "either a stage or a checkpoint"),
         (["rewind", "run-1", "--to", "nowhere"], 2, "has no stage 'nowhere'; it has up, check"),
         (["edit", "run-1"], 2, "either --patch or --state"),
         (["edit", "run-1", "--patch", "{"], 2, "The patch is no JSON"),

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from integration.command_line import STAGES, Line, State
-from milepost.checkpointing import Misconfigured, Unavailable
+from milepost.checkpointing import Misconfigured, NotFound, Unavailable
 from milepost.tasks import Conflict, Run, RunStatus, StateInvalid, UnknownPipeline
 from milepost.tasks.runs import Claim, RunStore
 from milepost.tasks.testing.case import new_bid
@@ -46,6 +46,25 @@ def test_a_rewound_run_can_be_rewound_again_to_what_lies_before(line: Line) -> N
     assert line.finish(run).ran == STAGES
     with pytest.raises(Conflict, match="has no checkpoint from before stage d"):
         line.steps(line.start(), 1).rewind("d")
+
+
+def test_a_run_goes_on_from_any_of_its_commits(line: Line) -> None:
+    """Even from one that an earlier rewind has left behind."""
+    run = line.steps(line.start(), 3)
+    left_behind = run.checkpoint.metadata.checkpoint_id
+    run.rewind("a")
+    line.step(run)
+
+    run.rewind(checkpoint_id=left_behind)
+
+    assert (run.head.stage, run.state.ran) == ("d", ["a", "b", "c"])
+    assert line.finish(run).ran == STAGES
+    with pytest.raises(Conflict, match="No stage was due after checkpoint"):
+        run.rewind(checkpoint_id=run.checkpoint.metadata.checkpoint_id)
+    with pytest.raises(NotFound):
+        run.rewind(checkpoint_id="none")
+    with pytest.raises(Misconfigured, match="either a stage or a checkpoint"):
+        run.rewind()
 
 
 def test_a_stage_in_flight_is_fenced_by_a_rewind(line: Line) -> None:

@@ -106,10 +106,11 @@ def cancel() -> dict[str, Any]:
 
 
 @_operating(Command.REWIND)
-@click.option("--to", "stage", required=True, metavar="STAGE", help="The stage to go on at.")
-def rewind(stage: str) -> dict[str, Any]:
-    """Let runs go on from before a stage, with the state they had there."""
-    return {"stage": stage}
+@click.option("--to", "stage", metavar="STAGE", help="The stage to go on at.")
+@click.option("--checkpoint", "checkpoint_id", metavar="ID", help="The commit to go on from.")
+def rewind(stage: str | None, checkpoint_id: str | None) -> dict[str, Any]:
+    """Let runs go on from before a stage, or from a checkpoint, with the state they had there."""
+    return {"stage": stage, "checkpoint_id": checkpoint_id}
 
 
 @_operating(Command.SKIP)

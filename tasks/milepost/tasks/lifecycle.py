@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from milepost.checkpointing import Checkpoint, CheckpointKey, MilepostError, Misconfigured, Status
+from milepost.checkpointing import (
+    Checkpoint,
+    CheckpointKey,
+    Kind,
+    MilepostError,
+    Misconfigured,
+    Status,
+)
 from milepost.checkpointing.ids import new_run_id, valid_name
 
 from .budget import valid_amounts
@@ -91,19 +98,33 @@ class Lifecycle:
         with self._noted(Command.CANCEL, head):
             self._runtime.intents.cancel(head)
 
-    def rewind(self, run_id: str, stage: str) -> None:
+    def rewind(
+        self, run_id: str, stage: str | None = None, *, checkpoint_id: str | None = None
+    ) -> None:
         """Let a run go on from before *stage*, with the state it had there; what came after is left behind.
+
+        Args:
+            checkpoint_id: Go on from this commit of the run instead, even one that was left behind.
 
         Raises:
             UnknownPipeline: The pipeline or the stage is not known here.
-            Conflict: No checkpoint from before the stage is left, too.
+            NotFound: There is no such checkpoint.
+            Conflict: No checkpoint from before the stage is left, or no stage was due after this one, too.
+            Misconfigured: Neither or both are given.
         """
+        if (stage is None) == (checkpoint_id is None):
+            raise Misconfigured("A rewind takes either a stage or a checkpoint.")
         head = self.head(run_id)
-        with self._noted(Command.REWIND, head, f"to {stage}"):
+        with self._noted(Command.REWIND, head, f"to {stage or checkpoint_id}"):
             self._check(Command.REWIND, head)
             pipeline = self._pipeline(head)
-            target = _stage(pipeline, stage)
-            source = self._before(head, pipeline, target, Command.REWIND)
+            if stage is not None:
+                target = _stage(pipeline, stage)
+                source = self._before(head, pipeline, target, Command.REWIND)
+            else:
+                source = self._chosen(head, str(checkpoint_id))
+                due = source.metadata.next_stage or ""
+                target = _stage(pipeline, pipeline.due_now(due) or due)
             self._take(source, pipeline, target)
             note = f"rewound to {target.name} by {self.by}"
             self._runtime.intents.redirect(Command.REWIND, head, pipeline, target, source, note)
@@ -334,6 +355,18 @@ class Lifecycle:
             run_id=head.run_id,
             status=head.status,
         )
+
+    def _chosen(self, head: Head, checkpoint_id: str) -> Checkpoint:
+        key = self._runtime.checkpoints.find(checkpoint_id, head.run_id)
+        source = self._runtime.checkpoints.get(key)
+        if key.kind is not Kind.COMMIT or source.metadata.next_stage is None:
+            raise Conflict(
+                f"No stage was due after checkpoint {checkpoint_id} of run {head.run_id}: a run goes on from "
+                "its commits before the last.",
+                run_id=head.run_id,
+                status=head.status,
+            )
+        return source
 
     def _take(self, source: Checkpoint, pipeline: Pipeline, stage: Stage) -> Checkpoint:
         """Return *source* as *stage* will get it, so that what it cannot do with is refused here."""

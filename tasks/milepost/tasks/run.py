@@ -150,16 +150,20 @@ class Run:
         """
         self._app.lifecycle.cancel(self.id)
 
-    def rewind(self, stage: str) -> None:
+    def rewind(self, stage: str | None = None, *, checkpoint_id: str | None = None) -> None:
         """Go on from before *stage*, with the state the run had there; what came after is left behind.
 
         A paused run stays paused; a stage in flight learns of it, and its result is refused.
 
+        Args:
+            checkpoint_id: Go on from this commit of the run instead, even one that was left behind.
+
         Raises:
+            NotFound: There is no such checkpoint.
             UnknownPipeline: The pipeline or the stage is not known here.
             Conflict: The run has not come to the stage, or its checkpoints are not kept that long.
         """
-        self._app.lifecycle.rewind(self.id, stage)
+        self._app.lifecycle.rewind(self.id, stage, checkpoint_id=checkpoint_id)
 
     def skip(self) -> None:
         """Go on behind the stage due, with the state it would have got.
