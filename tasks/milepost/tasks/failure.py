@@ -6,7 +6,7 @@ import json
 import traceback
 from typing import Any
 
-from milepost.checkpointing.redis_connection import redacted
+from milepost.checkpointing.redaction import redacted
 
 _MESSAGE, _TRACE = 2_000, 8_000
 

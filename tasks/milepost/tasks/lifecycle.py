@@ -30,6 +30,7 @@ from .errors import Conflict, InputMismatch, UnknownRun
 from .head import NOT_BEFORE, Head, RunStatus
 from .run_log import RunLog
 from .spent import added, read_amounts, write_amounts
+from .trace import begin_trace
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -73,6 +74,7 @@ class Lifecycle:
             stages_total=len(pipeline.stages),
             fingerprint=pipeline.fingerprint,
             plan=json.dumps([*pipeline.stages]),
+            trace=begin_trace(pipeline.name, run_id),
             budget=budget,
             log_elsewhere=int(not self._runtime.log_in_runs),
             tags=tuple(tags),
