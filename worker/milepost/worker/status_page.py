@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -71,6 +72,7 @@ class StatusPage(bootsteps.StartStopStep):
                 f"milepost: Metrics cannot be served at {settings.metrics_host}:{settings.metrics_port}: "
                 f"{error}. Each worker of a host needs a MILEPOST_METRICS_PORT of its own."
             ) from None
+        self._pid = os.getpid()
         # A port that a pool process holds cannot be taken by the worker that comes after this one.
         worker_process_init.connect(self._leave_port, weak=False)
         worker_shutting_down.connect(self._on_shutting_down, weak=False)
@@ -84,7 +86,9 @@ class StatusPage(bootsteps.StartStopStep):
         self._thread.start()
 
     def _leave_port(self, **_: Any) -> None:
-        self._server.socket.close()
+        # The solo pool announces its only process, too.
+        if os.getpid() != self._pid:
+            self._server.socket.close()
 
     def _on_shutting_down(self, **_: Any) -> None:
         self.health.stopping = True
