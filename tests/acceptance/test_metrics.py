@@ -74,7 +74,9 @@ def test_nothing_is_lost_when_a_process_is_killed(arena: Arena) -> None:
     with arena.worker(env=page.env) as worker:
         eventually(page.is_up, 30, worker.text)
         assert page.value(TRIES) == 0
-        assert len([*arena.folder.rglob("metrics-*")]) == 1, "what the killed worker left is removed"
+        assert len([*arena.folder.rglob("metrics-*")]) == 1, (
+            "what the killed worker left is removed"
+        )
         assert not folder.exists()
 
 

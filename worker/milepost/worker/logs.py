@@ -69,11 +69,13 @@ class JsonLines(JsonFormatter):
         log_data.setdefault("worker", f"{self._host}:{record.process}")
         # Celery says it all again, for formatters that do not read the message.
         log_data.pop("data", None)
-        request = current_task.request if current_task else None
+        request, known = current_task.request if current_task else None, {}
         if request is not None and request.id:
             log_data.setdefault("task_id", request.id)
             log_data.setdefault("task", current_task.name)
-        for name, value in (_TRY.get() or {}).items():
+            # Celery tells of failures when the try is over.
+            known = {k: v for k, v in (request.kwargs or {}).items() if k == "run_id"}
+        for name, value in (_TRY.get() or known).items():
             log_data.setdefault(name, value)
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
