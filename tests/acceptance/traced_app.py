@@ -1,4 +1,4 @@
-"""An application that has set OpenTelemetry up, and writes its spans to a file that several processes share."""
+"""An application with OpenTelemetry set up, whose processes write their spans to one file."""
 
 from __future__ import annotations
 
