@@ -21,11 +21,12 @@ _SECRET_NAME = re.compile(_NAMES, re.I)
 _SPACES = re.compile(r"(\s+)")
 _BEFORE_PASSWORD = re.compile(r"(?:://|%3A%2F%2F)(?:(?!%3A)[^/?#:@\s])*(?::|%3A)", re.I)
 _PARAMETER = re.compile(r"(?<=[?&])(\w*(?:password|secret|token)\w*=)[^&\s]*", re.I)
-# The value may be quoted, and quoted again where JSON stands in JSON.
+# The value may be quoted, and quoted again where JSON stands in JSON. All repetitions are bounded, or end
+# where the next search begins: texts of errors are anybody's.
 _NAMED = re.compile(
-    rf"((?P<name>{_NAMES})[\w-]*\\*[\"']?\s*[:=](?!=)\s*(?:(?:Bearer|Basic)\s+)?)"
-    r"(?P<value>\\+\"(?:(?!\\+\").)*|\"(?:\\.|[^\"\\])*\"?|'(?:\\.|[^'\\])*'?|[^\s,;&\"')}\]]+)"
-    r"|(?P<bearer>\bBearer\s+)[\w.~+/=-]{8,}",
+    rf"((?P<name>{_NAMES})[\w-]{{0,40}}\\{{0,8}}[\"']?\s{{0,8}}[:=](?!=)\s{{0,8}}(?:(?:Bearer|Basic)\s{{1,8}})?)"
+    r"(?P<value>\\{1,8}\"(?:(?!\\{1,8}\").)*|\"(?:\\.|[^\"\\])*\"?|'(?:\\.|[^'\\])*'?|[^\s,;&\"')}\]]+)"
+    r"|(?P<bearer>\bBearer\s{1,8})[\w.~+/=-]{8,}",
     re.I,
 )
 _HARMLESS = re.compile(r"\d+(?:\.\d+)?|None|null|true|false", re.I)

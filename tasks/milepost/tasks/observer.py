@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import ParamSpec, TypeVar
 
@@ -81,6 +81,9 @@ class Observers(Observer):
 
     def __bool__(self) -> bool:
         return bool(self._all)
+
+    def __iter__(self) -> Iterator[Observer]:
+        return iter(self._all)
 
     def add(self, observer: Observer) -> None:
         """Tell *observer*, too, from here on."""

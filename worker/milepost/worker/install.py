@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from typing import Any
 
 from celery.exceptions import InvalidTaskError
-from celery.signals import task_internal_error, worker_process_shutdown, worker_shutdown
+from celery.signals import task_internal_error, worker_process_init, worker_ready
 from kombu.transport import TRANSPORT_ALIASES
 
 from milepost.checkpointing import Misconfigured
 from milepost.checkpointing.redaction import SECRETS, redact_logs
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.tasks import Milepost
+from milepost.tasks.trace import configured_tracer
 
 from . import transport
 from .aside import Aside
@@ -72,6 +73,14 @@ def install(app: Milepost, worker: Any) -> None:
     )
 
 
+def _trace_if_configured(app: Milepost, **_: Any) -> None:
+    """Trace, if the application has set OpenTelemetry up: at import, or when its process began."""
+    if configured_tracer() is not None:
+        from .tracing import Tracing
+
+        Tracing.join(app.observers)
+
+
 def _see(app: Milepost) -> None:
     """Add what lets people see: metrics, traces and logs, each only where it is wanted."""
     settings, conf = WorkerSettings(), app.celery.conf
@@ -83,12 +92,9 @@ def _see(app: Milepost) -> None:
 
         app.observers.add(LogContext())
         write_json()
-    if "opentelemetry.trace" in sys.modules:
-        from . import tracing
-
-        app.observers.add(tracing.Tracing())
-        worker_process_shutdown.connect(tracing.flush)
-        worker_shutdown.connect(tracing.flush)
+    tracing = partial(_trace_if_configured, app)
+    worker_process_init.connect(tracing, weak=False)
+    worker_ready.connect(tracing, weak=False)
     if settings.metrics_port is not None:
         from .status_page import Consuming, Health, StatusPage
 

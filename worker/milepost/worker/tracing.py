@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from traceback import format_exception
 from typing import Any
 
+from celery.signals import worker_process_shutdown, worker_shutdown
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from milepost.checkpointing.redaction import redacted
 from milepost.tasks.head import Head
-from milepost.tasks.observer import Ending, Observer, Outcome
+from milepost.tasks.observer import Ending, Observer, Observers, Outcome
 from milepost.tasks.trace import configured_tracer, remote_context
 
 _LONGEST = 8_000
@@ -24,6 +25,14 @@ class Tracing(Observer):
     A try whose process is killed leaves no span; the next one says what became of it. A run that was started
     where OpenTelemetry is not set up has a trace for each try.
     """
+
+    @classmethod
+    def join(cls, observers: Observers) -> None:
+        """Add one to *observers*, unless there is one, and let its spans out when the process ends."""
+        if not any(isinstance(each, cls) for each in observers):
+            observers.add(cls())
+            worker_process_shutdown.connect(flush)
+            worker_shutdown.connect(flush)
 
     def begin(self, head: Head, stage: str) -> Ending | None:
         tracer = configured_tracer()
