@@ -11,7 +11,8 @@ import pytest
 from acceptance.arena import Arena
 from acceptance.pipelines import STAGES, Trail
 from milepost.worker.metrics import CATALOGUE
-from support.processes import Pool
+from support.processes import Pool, Worker
+from support.shell import milepost
 from support.status_page import StatusPage
 from support.waiting import eventually
 
@@ -108,6 +109,39 @@ def test_health_when_the_broker_goes(arena: Arena) -> None:
         worker.terminate()
         worker.wait_exit()
         assert page.get("/readyz")[0] == 0
+
+
+OWN = """
+from prometheus_client import Counter
+from milepost.tasks import Milepost
+
+app = Milepost()
+orders = Counter("shop_orders", "Theirs.")
+
+
+@app.pipeline("shop").stage
+def order(state: dict) -> dict:
+    orders.inc()
+    return state
+"""
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_metrics_of_the_application(arena: Arena, pool: Pool) -> None:
+    """They are on the page as well; a folder that somebody named is used, and left to him."""
+    page, shared = StatusPage(), arena.folder / "shared"
+    shared.mkdir()
+    (arena.folder / "own_app.py").write_text(OWN)
+    given = {"PROMETHEUS_MULTIPROC_DIR": str(shared)} if pool == "prefork" else {}
+    with Worker("own_app", arena.folder, {**arena.env, **page.env, **given}, pool=pool) as worker:
+        worker.wait_ready()
+        words = ("start", "shop", "{}", "-A", "own_app", "--watch")
+        assert milepost(arena.folder, arena.env, *words).returncode == 0
+        assert page.value("shop_orders_total") == 1
+        assert page.value(TRIES, pipeline="shop", outcome="committed") == 1
+        worker.terminate()
+        worker.wait_exit()
+    assert bool([*shared.glob("*.db")]) == bool(given)
 
 
 def test_a_port_that_is_taken(arena: Arena) -> None:

@@ -174,6 +174,7 @@ def test_no_canary_comes_out_of_a_fleet(site: Site, log_format: str) -> None:
     assert "all of it: ***" in repr(events.heard)
 
 
+CELERY = (sys.executable, "-m", "celery")
 WRONG = "redis://:Wrong-canary%40pw@127.0.0.1"
 
 
@@ -200,6 +201,11 @@ WRONG = "redis://:Wrong-canary%40pw@127.0.0.1"
         (("worker", "-A", APP, "--strict"), {"MILEPOST_URL": f"{WRONG}:{{closed}}/0"}),
         (("worker", "-A", APP), {"MILEPOST_RUNS": f"{WRONG}:{{closed}}/0"}),
         (("worker", "-A", APP, "--log-format", "json"), {"MILEPOST_RUNS": "{wrong}"}),
+        (("celery", "-A", APP, "worker"), {"MILEPOST_RUNS": "{wrong}"}),
+        (
+            ("celery", "-A", APP, "worker"),
+            {"MILEPOST_URL": "{wrong}", "MILEPOST_LOG_FORMAT": "json"},
+        ),
         (("worker", "-A", APP, "--log-format", "json"), {"MILEPOST_URL": "{wrong}"}),
     ],
 )
@@ -218,7 +224,7 @@ def test_no_canary_comes_out_of_a_failure(
         **{name: value.format(**places) for name, value in env.items()},
     }
     process = subprocess.Popen(
-        [*COMMAND, *words],
+        [*(CELERY if words[0] == "celery" else COMMAND), *words[words[0] == "celery" :]],
         cwd=site.folder,
         env=environment(given),
         stdout=subprocess.PIPE,

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable, Mapping
 from traceback import format_exception
+from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 HIDDEN = "***"
-_SHORTEST = 6
+_SHORTEST, _SHORTEST_WORD = 6, 12
 _NAMES = (
     r"passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|signing[_-]?key"
     r"|encryption[_-]?key|authorization|credential|token(?!s)"
 )
 _HINTS = ("passw", "passphrase", "secret", "key", "authorization", "credential", "token", "bearer")
 _SECRET_NAME = re.compile(_NAMES, re.I)
+_WORD = re.compile(r"[a-z]+")
 _SPACES = re.compile(r"(\s+)")
 _BEFORE_PASSWORD = re.compile(r"(?:://|%3A%2F%2F)(?:(?!%3A)[^/?#:@\s])*(?::|%3A)", re.I)
 _PARAMETER = re.compile(r"(?<=[?&])(\w*(?:password|secret|token)\w*=)[^&\s]*", re.I)
@@ -29,6 +32,7 @@ _NAMED = re.compile(
     r"|(?P<bearer>\bBearer\s{1,8})[\w.~+/=-]{8,}",
     re.I,
 )
+_IN_AUTHORITY = re.compile(r"://[\w.@:%*-]*$")
 _HARMLESS = re.compile(r"\d+(?:\.\d+)?|None|null|true|false", re.I)
 
 
@@ -40,10 +44,8 @@ class Secrets:
         self._longest_first: tuple[str, ...] = ()
 
     def learn(self, *values: str | None) -> None:
-        """Hide *values* from here on; those shorter than 6 characters could be any word's part."""
-        new = {
-            form for value in values if value and len(value) >= _SHORTEST for form in _forms(value)
-        }
+        """Hide *values* from here on, but for those that could be any word of a text, or its part."""
+        new = {form for value in values if value and not _is_word(value) for form in _forms(value)}
         if not new <= self._forms:
             self._forms |= new
             self._longest_first = tuple(sorted(self._forms, key=len, reverse=True))
@@ -134,11 +136,21 @@ class RedactedRecords:
         return record
 
 
-def redact_logs() -> None:
-    """Hide secrets in all that this process logs from here on."""
+def redact_output() -> None:
+    """Hide secrets in all that this process logs from here on, and in the traceback it may end with."""
     make = logging.getLogRecordFactory()
     if not isinstance(make, RedactedRecords):
         logging.setLogRecordFactory(RedactedRecords(make))
+    sys.excepthook = _print_redacted
+
+
+def _print_redacted(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        sys.stderr.write(redacted("".join(format_exception(kind, error, trace))))
 
 
 def _without_password(word: str) -> str:
@@ -155,11 +167,19 @@ def _hides(name: str, value: Any) -> bool:
 def _without_value(found: re.Match[str]) -> str:
     if found["bearer"]:
         return f"{found['bearer']}{HIDDEN}"
+    if _IN_AUTHORITY.search(found.string, max(0, found.start() - 300), found.start()):
+        # A server with such a name, and its port; passwords were taken out of URLs before.
+        return found[0]
     # Fencing tokens are numbers, and no secret.
     if found["name"].lower() == "token" and _HARMLESS.fullmatch(found["value"]):
         return found[0]
     quotes = re.match(r"\\*[\"']", found["value"])
     return f"{found[1]}{quotes[0] + HIDDEN + quotes[0] if quotes else HIDDEN}"
+
+
+def _is_word(value: str) -> bool:
+    """Whether hiding it would tear holes into harmless texts."""
+    return len(value) < _SHORTEST or (len(value) < _SHORTEST_WORD and bool(_WORD.fullmatch(value)))
 
 
 def _forms(value: str) -> set[str]:

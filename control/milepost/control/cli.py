@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from traceback import format_exc
 from typing import Any
 
 import click
 
 from milepost.checkpointing import MilepostError, Refused, Unavailable
-from milepost.checkpointing.redaction import redact_logs, redacted
+from milepost.checkpointing.redaction import redact_output, redacted
 from milepost.tasks import Conflict, RunCancelled, RunFailed, RunPaused, UnknownRun
 
 _COMMANDS = {
@@ -60,18 +59,13 @@ class _Group(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
-        redact_logs()
+        redact_output()
         try:
             return super().invoke(ctx)
         except (MilepostError, TimeoutError) as error:
             code = next(code for kinds, code in _EXIT if isinstance(error, kinds))
             click.secho(f"milepost: {redacted(str(error))}", fg="red", err=True)
             sys.exit(code)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception:  # noqa: BLE001 - what nobody expected is shown whole, but for secrets
-            click.echo(redacted(format_exc()), err=True)
-            sys.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from milepost.checkpointing import CheckpointSettings, Misconfigured
 from milepost.checkpointing.redaction import (
     RedactedRecords,
     Secrets,
-    redact_logs,
+    redact_output,
     redacted,
     redacted_values,
 )
@@ -37,6 +38,7 @@ from milepost.checkpointing.redaction import (
         "passphrase: hunter2",
         "private_key=hunter2",
         "https://me:hunter2@host/x?y=1",
+        '{"url":"redis://h:1/0","password":"hunter2"}',
         "MILEPOST_ENCRYPTION_KEYS=k1:hunter2",
     ],
 )
@@ -55,6 +57,8 @@ def test_hidden_by_name(text: str) -> None:
         "Special characters in a password must be percent-encoded.",
         "if secret == other:",
         "redis://host:6379/0 does not answer",
+        "redis://token-server:6379/0",
+        "postgresql://me@secrets.internal:5432/db",
         "Stage load ran longer than its timeout of 5 s.",
     ],
 )
@@ -87,6 +91,7 @@ def test_what_a_url_teaches() -> None:
     secrets.learn_url("sentinel://:several1@a:1;sentinel://:several2@b:2")
     secrets.learn_url("postgresql://postgres:postgres@h/db")
     secrets.learn_url("redis://:tiny@h/0")
+    secrets.learn_url("redis://me:milepost@h/0")
     secrets.learn_url("redis://[broken/0")
 
     for secret in (
@@ -99,7 +104,7 @@ def test_what_a_url_teaches() -> None:
         "several2",
     ):
         assert secrets.hide(f"x {secret} y") == "x *** y"
-    assert secrets.hide("postgres tiny") == "postgres tiny"
+    assert secrets.hide("postgres tiny milepost") == "postgres tiny milepost"
 
 
 def test_settings_teach_their_secrets() -> None:
@@ -131,18 +136,29 @@ def test_values_of_records() -> None:
     }
 
 
+@pytest.mark.usefixtures("factory")
+def test_the_traceback_a_process_ends_with(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise RuntimeError("password=hunter2")
+    except RuntimeError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+
+    assert "RuntimeError: password=***" in capsys.readouterr().err
+
+
 @pytest.fixture
 def factory() -> Iterator[None]:
-    before = logging.getLogRecordFactory()
-    redact_logs()
+    before, hook = logging.getLogRecordFactory(), sys.excepthook
+    redact_output()
     yield
     logging.setLogRecordFactory(before)
+    sys.excepthook = hook
 
 
 @pytest.mark.usefixtures("factory")
 def test_records_of_any_logger(caplog: pytest.LogCaptureFixture) -> None:
     """Message, arguments and traceback; what has no secret is left alone."""
-    redact_logs()
+    redact_output()
     made = logging.getLogRecordFactory()
     assert isinstance(made, RedactedRecords)
     assert not isinstance(made._make, RedactedRecords), "installed twice"

@@ -10,7 +10,7 @@ from celery.signals import task_internal_error, worker_process_init, worker_read
 from kombu.transport import TRANSPORT_ALIASES
 
 from milepost.checkpointing import Misconfigured
-from milepost.checkpointing.redaction import SECRETS, redact_logs
+from milepost.checkpointing.redaction import SECRETS, redact_output
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.tasks import Milepost
 from milepost.tasks.trace import configured_tracer
@@ -31,7 +31,7 @@ def install(app: Milepost, worker: Any) -> None:
     are made again from the run store. Beside other people's tasks it stays on.
     """
 
-    redact_logs()
+    redact_output()
     try:
         _see(app)
     except Misconfigured as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -34,7 +35,8 @@ class StatusPage(bootsteps.StartStopStep):
 
     The port is taken and the metrics are made before pool processes are forked, so that a port which is taken
     keeps the worker from starting, and all processes count together. Metrics that stages make themselves with
-    prometheus-client are on the page, too.
+    prometheus-client are on the page, too, where it
+    lets them be shared.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -64,7 +66,7 @@ class StatusPage(bootsteps.StartStopStep):
                 settings.metrics_host,
                 settings.metrics_port or 0,
                 page(sources, self.health),
-                server_class=ThreadingWSGIServer,
+                server_class=_Server,
                 handler_class=_Silent,
             )
         except OSError as error:
@@ -115,6 +117,14 @@ class Consuming(bootsteps.StartStopStep):
         self.health.consuming = False
 
     shutdown = stop
+
+
+class _Server(ThreadingWSGIServer):
+    """Listens at addresses of either family."""
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
 
 class _Silent(WSGIRequestHandler):
