@@ -15,6 +15,7 @@ from .errors import AlreadyExists, CheckpointError, Corrupt, Misconfigured, NotF
 from .ids import telling_checkpoint_id, valid_name
 from .models import Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record, Status
 from .pacing import Last, Pace, Pacing
+from .redaction import redacted
 from .retention import Retention, Usage
 from .settings import CheckpointSettings
 from .stores import CheckpointStore
@@ -183,7 +184,7 @@ class CheckpointManager(CheckpointWriter):
 
     def keep_failure(self, run_id: str, error: BaseException) -> Checkpoint:
         """Do what `mark_failed` does, for a run that may have no checkpoint yet."""
-        text = f"{type(error).__name__}: {error}"
+        text = redacted(f"{type(error).__name__}: {error}")
         try:
             return self.mark_failed(run_id, text)
         except NotFound:

@@ -29,6 +29,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from .errors import CheckpointError, Misconfigured, Refused, Unavailable
+from .redaction import SECRETS, redacted
 from .settings import CheckpointSettings
 
 T = TypeVar("T")
@@ -39,20 +40,9 @@ SHARDS = 16
 # What redis-py knows, it takes off the text and says by class; the rest stands in the text.
 _TRANSIENT = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
 _TRANSIENT_TEXT = re.compile(r"(?:^|error: )(?:BUSY|MISCONF|NOREPLICAS|UNKILLABLE|LOADING)\b")
-# A password may hold anything while its URL is wrong, so it ends at the last "@".
-_SECRET = re.compile(
-    r"((?:://|%3A%2F%2F)(?:(?!%3A)[^/?#:@\s])*(?::|%3A))\S*(?=@|%40)"
-    r"|(?<=[?&])(\w*(?:password|secret|token)\w*=)[^&\s]*",
-    re.I,
-)
 
 _IDENTITY = frozenset({"host", "port", "db", "path", "username", "password", "credential_provider"})
 """Of a client's connections: what says which server and database they go to, and as whom."""
-
-
-def redacted(url: str) -> str:
-    """Return *url*, or a text with one in it, without passwords."""
-    return _SECRET.sub(lambda found: f"{found[1] or found[2]}***", url)
 
 
 def read_url(url: str) -> SplitResult:
@@ -70,6 +60,7 @@ def read_url(url: str) -> SplitResult:
             f"{redacted(url)} cannot be read as a URL. Special characters in a password must be "
             "percent-encoded."
         ) from None
+    SECRETS.learn_url(url)
     return parts
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .closing import Closing
 from .errors import CheckpointError, Misconfigured, MissingExtra, Refused, Unavailable
-from .redis_connection import read_url, redacted
+from .redaction import redacted
+from .redis_connection import read_url
 from .settings import CheckpointSettings
 
 if TYPE_CHECKING:

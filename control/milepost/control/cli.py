@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from milepost.checkpointing import MilepostError, Refused, Unavailable
+from milepost.checkpointing.redaction import redact_output, redacted
 from milepost.tasks import Conflict, RunCancelled, RunFailed, RunPaused, UnknownRun
 
 _COMMANDS = {
@@ -69,11 +70,12 @@ class _Group(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
+        redact_output()
         try:
             return super().invoke(ctx)
         except (MilepostError, TimeoutError) as error:
             code = next(code for kinds, code in _EXIT if isinstance(error, kinds))
-            click.secho(f"milepost: {error}", fg="red", err=True)
+            click.secho(f"milepost: {redacted(str(error))}", fg="red", err=True)
             sys.exit(code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 
 import click
@@ -22,6 +23,7 @@ from .options import app_option
 )
 @click.option("-l", "--loglevel", default="WARNING", show_default=True)
 @click.option("--events/--no-events", default=True, help="Task events, for Flower. On by default.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="How it logs. [text]")
 @click.option("--strict", is_flag=True, help="Refuse to start on a store that can lose runs.")
 @click.argument("celery_arguments", nargs=-1, type=click.UNPROCESSED)
 def worker(
@@ -30,6 +32,7 @@ def worker(
     pool: str,
     loglevel: str,
     events: bool,
+    log_format: str | None,
     strict: bool,
     celery_arguments: tuple[str, ...],
 ) -> None:
@@ -44,6 +47,8 @@ def worker(
 
     if app_name is None:
         raise Misconfigured("A worker needs an application: -A MODULE or MILEPOST_APP.")
+    if log_format is not None:
+        os.environ["MILEPOST_LOG_FORMAT"] = log_format
     app = load_app(app_name)
     if strict and (found := weaknesses(app)):
         raise Misconfigured(" ".join(found))

@@ -11,8 +11,8 @@ from celery import Celery
 from celery.signals import celeryd_init
 
 from milepost.checkpointing import Checkpoint, CheckpointManager, Misconfigured, Types, open_store
+from milepost.checkpointing.redaction import SECRETS, redacted
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
-from milepost.checkpointing.redis_connection import redacted
 
 from .bulk import Bulk
 from .celery_task import create_task
@@ -21,6 +21,7 @@ from .errors import HandBack, UnknownPipeline
 from .faultpoints import FaultPoints
 from .lifecycle import Lifecycle
 from .message import from_kwargs
+from .observer import Observers
 from .pipeline import Pipeline
 from .run import Run
 from .runs import RunStore, open_runs
@@ -64,6 +65,7 @@ class Milepost:
         self._tasks: dict[str, str] = {}
         """The Celery tasks of stages, and the version whose options each has."""
         self.faultpoints = FaultPoints()
+        self.observers = Observers()
         self.types = Types()
         """What states without a model may hold beside JSON; `Types.register` adds classes."""
         self._server: Any = None
@@ -71,6 +73,9 @@ class Milepost:
             self._server = service("server")()
             broker = str(self._server.url)
         self.owns_celery = isinstance(broker, str)
+        for url in (broker, self.settings.runs, runs, checkpoints):
+            if isinstance(url, str):
+                SECRETS.learn_url(url)
         self.celery: Celery = _celery(broker) if isinstance(broker, str) else broker
         self._runs_url = runs or self.settings.runs
         self._checkpoints_url = checkpoints or self.settings.checkpoints
@@ -154,6 +159,7 @@ class Milepost:
                 self.settings,
                 self.faultpoints,
                 self.versions,
+                self.observers,
             )
             self._runtime_pid = os.getpid()
         return self._runtime

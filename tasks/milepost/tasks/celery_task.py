@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from celery import Task
 from celery.exceptions import Retry as RetryAnnounced
 
+from milepost.checkpointing.redaction import redacted
+
 from .engine import StageFailed
 from .message import from_kwargs
 from .routing import KILL_AFTER_SECONDS
@@ -33,8 +35,9 @@ def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
         step = from_kwargs(name, args, kwargs)
         if isinstance(step, str):
             message = json.dumps({"task": task.name, "args": args, "kwargs": kwargs}, default=repr)
-            app.runs.put_aside(step, message[:10_000])
-            return f"put aside: {step}"
+            app.runs.put_aside(redacted(step), redacted(message)[:10_000])
+            app.observers.put_aside()
+            return f"put aside: {redacted(step)}"
         try:
             return app.runtime.engine.execute(pipeline, step, announcing(task))
         except StageFailed as failed:

@@ -145,11 +145,13 @@ class Committer:
             )
             return outcome
         self._reach("advanced", head.step)
+        if record is not None:
+            self._runtime.observers.committed(head, place.stage.name, record.size_bytes)
         self._thin(place, metadata)
+        how = "adopted: " if adopted else ""
         if routed is None:
             self._runtime.forget_blobs_later(head.run_id)
-        if routed is None:
-            return "completed"
+            return f"{how}completed"
         if push is None:
             after = replace(
                 head,
@@ -161,7 +163,7 @@ class Committer:
                 published_at=0,
             )
             self._runtime.dispatch.publish(after, reach=self._reach)
-        return f"advanced to {routed.stage}"
+        return f"{how}advanced to {routed.stage}"
 
     def _thin(self, place: Place, metadata: CheckpointMetadata) -> None:
         """Remove what the pipeline does not keep; what is left by dying here goes with the run's end."""

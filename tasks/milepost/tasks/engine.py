@@ -38,6 +38,7 @@ from .failure import describe
 from .faultpoints import Point
 from .head import Head, RunStatus, Step
 from .meter import Meter
+from .observer import Outcome, outcome_of
 from .patience import Patience
 from .progress import Progress
 from .retry import Retry
@@ -45,6 +46,7 @@ from .run_log import RunLog
 from .runs import Advance, Bid, Claim, Refusal
 from .scratch import Scratch
 from .stage import Stage
+from .trace import noted_trace
 from .versions import Place
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class Engine:
     def __init__(self, runtime: Runtime, timeout_error: type[BaseException]) -> None:
         self._runtime = runtime
         self._runs = runtime.runs
+        self._observers = runtime.observers
         self._log = runtime.checkpoints.store
         self._serializer = runtime.checkpoints.serializer
         self._timeout_error = timeout_error
@@ -133,7 +136,7 @@ class Engine:
             meter = Meter(self._runtime, claim)
             guard = partial(self._committer.guard, bid)
             scratch = Scratch(self._runtime, claim, guard, self._patiently, meter.keep, announce)
-            return self._run(place, claim, bid, scratch, meter)
+            return self._observed(place, claim, bid, scratch, meter)
         finally:
             owner.drop(bid)
 
@@ -147,6 +150,28 @@ class Engine:
         except CodeMismatch as error:
             return self._turned_away(head, "", error)
         return "known"
+
+    def _observed(
+        self, place: Place, claim: Claim, bid: Bid, scratch: Scratch, meter: Meter
+    ) -> str:
+        end = self._observers.begin(claim.head, place.stage.name) if self._observers else None
+        if end is None:
+            return self._run(place, claim, bid, scratch, meter)
+        outcome: Outcome = Outcome.INTERRUPTED
+        error: BaseException | None = None
+        try:
+            said = self._run(place, claim, bid, scratch, meter)
+            outcome = outcome_of(said)
+            return said
+        except StageFailed as failed:
+            outcome = Outcome.FAILED if failed.delay_seconds is None else Outcome.RETRIED
+            error = failed.error
+            raise
+        except BaseException as interruption:
+            error = interruption
+            raise
+        finally:
+            end(outcome, error)
 
     def _run(self, place: Place, claim: Claim, bid: Bid, scratch: Scratch, meter: Meter) -> str:
         head, step, stage = claim.head, claim.head.step, place.stage
@@ -261,7 +286,7 @@ class Engine:
     ) -> str:
         retry = retry or stage.options.retry
         delay = retry.delay_seconds(claim.head.failures + 1, error)
-        text = describe(error, claim.head.pipeline, stage.name)
+        text = describe(error, claim.head.pipeline, stage.name, **noted_trace())
         milliseconds = None if delay is None else int(delay * 1000)
         if not self._patiently(self._runs.fail, claim, text, milliseconds):
             context.log.warning(

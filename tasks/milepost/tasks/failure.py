@@ -8,7 +8,7 @@ import traceback
 from hashlib import sha1
 from typing import Any
 
-from milepost.checkpointing.redis_connection import redacted
+from milepost.checkpointing.redaction import redacted
 
 _MESSAGE, _TRACE = 2_000, 8_000
 _VARIABLE = re.compile(

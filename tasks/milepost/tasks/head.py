@@ -71,6 +71,8 @@ class Head:
     """Of the pipeline's stages and what they take and give, as they were at the last commit."""
     plan: str = ""
     """The names of those stages in their order, as JSON."""
+    trace: str = ""
+    """The W3C ``traceparent`` of the run's start; empty if nobody traced it."""
     status: RunStatus = RunStatus.QUEUED
     tags: tuple[str, ...] = ()
     tenant: str = ""
@@ -176,6 +178,11 @@ class Head:
         return str((self.failure or {}).get("group", ""))
 
     @property
+    def recovered_from(self) -> str:
+        """How the try before this one was lost (child, owner, timeout, leak, leaving); empty: it was not."""
+        return self.last_cause if self.attempt > 1 else ""
+
+    @property
     def is_parked(self) -> bool:
         """Whether Milepost itself has paused the run, which goes on when somebody has decided something."""
         return self.status is RunStatus.PAUSED and (self.failure or {}).get("type") in _PARKING
@@ -230,7 +237,7 @@ _READ: dict[bytes, Callable[[bytes], Any]] = {
 
 FACTS = (
     "digest", "tenant", "run_priority", "origin", "budget", "plan", "fingerprint", "tries", "spent_useful",
-    "spent_wasted", "worked_ms", "wasted_ms", "written_bytes",
+    "spent_wasted", "worked_ms", "wasted_ms", "written_bytes", "trace",
 )  # fmt: skip
 """What of a head nothing in the log tells but its checkpoints' own word."""
 NOT_BEFORE = "not_before"

@@ -39,11 +39,19 @@ def directory(settings: TaskSettings, store_identity: str) -> Path:
     Raises:
         Misconfigured: Somebody else made it, or could write to it.
     """
-    remedy = "Remove it, or set MILEPOST_LOCK_DIRECTORY to a folder of your own."
-    mine = private_folder(settings.lock_directory / f"milepost-{os.getuid()}", remedy)
-    path = mine / store_identity
+    path = home(settings) / store_identity
     path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def home(settings: TaskSettings) -> Path:
+    """Return this user's folder for all that processes of a host share, open to nobody else.
+
+    Raises:
+        Misconfigured: Somebody else made it, or could write to it.
+    """
+    remedy = "Remove it, or set MILEPOST_LOCK_DIRECTORY to a folder of your own."
+    return private_folder(settings.lock_directory / f"milepost-{os.getuid()}", remedy)
 
 
 class OwnerLock:

@@ -16,6 +16,7 @@ from billiard import current_process
 from milepost.checkpointing import CheckpointError
 
 from . import liveness
+from .observer import NOBODY, Observer
 from .runs import Bid, RunStore
 from .settings import TaskSettings
 
@@ -32,12 +33,19 @@ class Owner:
         folder: Where its lock file goes; see `liveness`.
     """
 
-    def __init__(self, runs: RunStore, settings: TaskSettings, folder: Path) -> None:
+    def __init__(
+        self,
+        runs: RunStore,
+        settings: TaskSettings,
+        folder: Path,
+        observer: Observer = NOBODY,
+    ) -> None:
         self.id = token_hex(8)
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
         self._runs = runs
         self._folder = folder
         self._lapse = settings.heartbeat_lapse_seconds
+        self._observer = observer
         self._lock = threading.Lock()
         self._ordinal = 0
         # Seeded by the system, and cheaper than asking it each time.
@@ -122,10 +130,15 @@ class Owner:
             self._file.release()
 
     def _beat_on(self) -> None:
+        lapsed = False
         while not self._closed.wait(self._lapse / 3):
+            was, lapsed = lapsed, bool(self._held) and not self.is_fresh
+            if lapsed and not was:
+                self._observer.lapsed()
             try:
                 self.beat()
             except CheckpointError as error:
+                self._observer.unheard()
                 logger.warning("Heartbeat failed: %s", error)
             except Exception:
                 # Without this thread the process would lose whatever it claims.

@@ -73,6 +73,7 @@ class Reconciler:
                 head.run_id,
                 head.stage,
             )
+            self._runtime.observers.republished(head)
             return self._runtime.dispatch.publish(head, patience_ms=patience)
         self._runtime.runs.requeue(head, push=None, published=False, patience_ms=patience)
         return False

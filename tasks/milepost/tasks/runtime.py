@@ -24,6 +24,7 @@ from .head import FACTS, Head
 from .intents import Intents
 from .lifecycle import Lifecycle
 from .markers import Markers
+from .observer import Observers
 from .outbox import Outbox
 from .owner import Owner
 from .rebuilding import Rebuilder
@@ -47,9 +48,11 @@ class Runtime:
         settings: TaskSettings,
         faultpoints: FaultPoints,
         versions: Mapping[str, Versions],
+        observers: Observers,
     ) -> None:
         self.celery = celery
         self.versions = versions
+        self.observers = observers
         self.runs = runs
         self.checkpoints = checkpoints
         self.settings = settings
@@ -104,7 +107,7 @@ class Runtime:
         """This process as an owner of claims; its heart begins to beat at the first use."""
         with self._owner_lock:
             if self._owner is None:
-                self._owner = Owner(self.runs, self.settings, self.folder)
+                self._owner = Owner(self.runs, self.settings, self.folder, self.observers)
             return self._owner
 
     @property

@@ -26,6 +26,7 @@ from .head import NOT_BEFORE, Head, Step
 from .order import Order
 from .runs.base import Birth
 from .stage import Stage
+from .trace import begin_trace, configured_tracer
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -79,7 +80,8 @@ class Starter:
         Returns for each None, the head that stood there, or why it was not made. Where log and queue are
         in the run store, thousands of runs are one round trip.
         """
-        if not orders or not self._runtime.log_in_runs:
+        # Each run has a trace of its own, where runs are traced.
+        if not orders or not self._runtime.log_in_runs or configured_tracer() is not None:
             return [self._tried(pipeline, order) for order in orders]
         first, pattern = pipeline.first, orders[0]
         head = self._head(pipeline, first, pattern)
@@ -132,6 +134,7 @@ class Starter:
             stages_total=len(pipeline.stages),
             fingerprint=pipeline.fingerprint,
             plan=json.dumps([*pipeline.stages]),
+            trace=begin_trace(pipeline.name, order.run_id),
             budget=order.budget,
             log_elsewhere=int(not self._runtime.log_in_runs),
             tags=tuple(order.tags),

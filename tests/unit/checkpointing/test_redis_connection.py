@@ -16,12 +16,12 @@ from milepost.checkpointing import (
     Unavailable,
     open_store,
 )
+from milepost.checkpointing.redaction import redacted
 from milepost.checkpointing.redis_connection import (
     ALL_PREFIXES,
     SHARDS,
     open_redis,
     prefix_of,
-    redacted,
 )
 from milepost.checkpointing.stores.redis import RedisCheckpointStore
 from milepost.checkpointing.testing import make_record

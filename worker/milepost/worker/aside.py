@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from milepost.checkpointing import CheckpointError
+from milepost.checkpointing.redaction import redacted
 from milepost.tasks import Milepost
 
 logger = logging.getLogger("milepost.worker")
@@ -20,10 +21,13 @@ class Aside:
 
     def __init__(self, app: Milepost) -> None:
         self._runs = app.runs
+        self._observers = app.observers
 
     def __call__(self, reason: str, message: str) -> None:
         """Keep *message*, or its beginning; a store that cannot is logged, and so is the message."""
+        reason, message = redacted(reason), redacted(message)
         logger.error("A message is put aside: %s", reason)
+        self._observers.put_aside()
         try:
             self._runs.put_aside(reason, message[:_LONGEST])
         except CheckpointError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
 from celery.worker.consumer.events import Events
+
+from milepost.checkpointing.redaction import redacted
 
 from .settings import WorkerSettings
 
@@ -32,6 +35,8 @@ class EventBatches(bootsteps.StartStopStep):
     def start(self, consumer: Any) -> None:
         """Gather from now on."""
         dispatcher = consumer.event_dispatcher
+        if dispatcher is not None:
+            dispatcher.send = _without_secrets(dispatcher.send)
         if consumer.hub is None or dispatcher is None:
             return
         dispatcher.buffer_limit = _LIMIT
@@ -68,3 +73,13 @@ class EventBatches(bootsteps.StartStopStep):
         if self._muted:
             dispatcher.groups.add(_TASKS)
             self._muted = False
+
+
+def _without_secrets(send: Callable[..., Any]) -> Callable[..., Any]:
+    def send_redacted(*args: Any, **fields: Any) -> Any:
+        if "exception" in fields:
+            for name in ("exception", "traceback"):
+                fields[name] = redacted(str(fields.get(name, "")))
+        return send(*args, **fields)
+
+    return send_redacted

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from celery import bootsteps, platforms
 from celery.signals import worker_process_shutdown, worker_shutdown, worker_shutting_down
 
 from milepost.checkpointing import CheckpointError
-from milepost.tasks import Milepost, liveness
+from milepost.tasks import Milepost, RunStatus, liveness
 from milepost.tasks.runs import Cause
 
 from .durability import weaknesses
@@ -132,6 +133,7 @@ class Guardian(bootsteps.StartStopStep):
                 logger.warning("Cannot free what owner %s held: %s", owner.owner, error)
                 continue
             liveness.forget(folder, owner)
+            self._tell_crashed(runs)
             if runs:
                 logger.warning("A process has died (%s); going on with: %s", cause, ", ".join(runs))
                 found = True
@@ -145,10 +147,18 @@ class Guardian(bootsteps.StartStopStep):
             self._wake.wait(self._settings.reconcile_seconds)
             self._wake.clear()
 
+    def _tell_crashed(self, runs: list[str]) -> None:
+        if self.app.observers:
+            with suppress(CheckpointError):
+                for head in map(self._runtime.runs.get, runs):
+                    if head is not None and head.status is RunStatus.FAILED:
+                        self.app.observers.crashed(head)
+
     def _look(self) -> None:
         try:
-            self._runtime.reconciler.look()
+            self.app.observers.looked(self._runtime.reconciler.look())
         except CheckpointError as error:
+            self.app.observers.looked(None)
             logger.warning("Cannot look after runs: %s", error)
         except Exception:
             # A thread that looks after everybody's runs must not end by one run's oddity.

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from celery.exceptions import InvalidTaskError
-from celery.signals import task_internal_error
+from celery.signals import task_internal_error, worker_process_init, worker_ready
 from kombu.transport import TRANSPORT_ALIASES
 
+from milepost.checkpointing import Misconfigured
+from milepost.checkpointing.redaction import SECRETS, redact_output
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.tasks import Milepost
+from milepost.tasks.trace import configured_tracer
 
 from . import transport
 from .aside import Aside
 from .events import EventBatches
 from .guardian import Guardian
 from .intake import Intake
+from .settings import WorkerSettings
 
 
 def install(app: Milepost, worker: Any) -> None:
@@ -26,6 +31,12 @@ def install(app: Milepost, worker: Any) -> None:
     are made again from the run store. Beside other people's tasks it stays on.
     """
 
+    redact_output()
+    try:
+        _see(app)
+    except Misconfigured as error:
+        # Celery would log it and go on, as it would any exception of a receiver but this.
+        raise SystemExit(f"milepost: {error}") from None
     put_aside = Aside(app)
 
     def on_internal_error(
@@ -38,7 +49,6 @@ def install(app: Milepost, worker: Any) -> None:
     task_internal_error.connect(on_internal_error, weak=False)
     conf = app.celery.conf
     if "json" not in conf.accept_content and "application/json" not in conf.accept_content:
-        # Celery would log any other exception of a receiver and go on.
         raise SystemExit(
             f"milepost: This worker accepts {', '.join(conf.accept_content) or 'no content'}; messages of "
             "stages are JSON. Add 'json' to accept_content."
@@ -61,3 +71,33 @@ def install(app: Milepost, worker: Any) -> None:
     app.celery.steps["consumer"].add(
         type("Intake", (Intake,), {"put_aside": put_aside, "turn_away": app.turn_away})
     )
+
+
+def _trace_if_configured(app: Milepost, **_: Any) -> None:
+    """Trace, if the application has set OpenTelemetry up: at import, or when its process began."""
+    if configured_tracer() is not None:
+        from .tracing import Tracing
+
+        Tracing.join(app.observers)
+
+
+def _see(app: Milepost) -> None:
+    """Add what lets people see: metrics, traces and logs, each only where it is wanted."""
+    settings, conf = WorkerSettings(), app.celery.conf
+    for url in (conf.broker_read_url, conf.broker_write_url, conf.broker_url, conf.result_backend):
+        for each in url if isinstance(url, list | tuple) else (url,):
+            SECRETS.learn_url(str(each or ""))
+    if settings.log_format == "json":
+        from .logs import LogContext, write_json
+
+        app.observers.add(LogContext())
+        write_json()
+    tracing = partial(_trace_if_configured, app)
+    worker_process_init.connect(tracing, weak=False)
+    worker_ready.connect(tracing, weak=False)
+    if settings.metrics_port is not None:
+        from .status_page import Consuming, Health, StatusPage
+
+        about = {"app": app, "health": Health(app)}
+        app.celery.steps["worker"].add(type("StatusPage", (StatusPage,), about))
+        app.celery.steps["consumer"].add(type("Consuming", (Consuming,), about))

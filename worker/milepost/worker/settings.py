@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -24,6 +25,16 @@ class WorkerSettings(Environment):
 
     event_flush_seconds: float = Field(default=0.5, gt=0)
     """How long task events are gathered before they go to Flower in one message."""
+
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Where ``/metrics``, ``/healthz`` and ``/readyz`` of this worker are served; without it, nowhere, and
+    nothing is counted."""
+
+    metrics_host: str = "127.0.0.1"
+    """The address of that port. What is served there is open to whoever reaches it."""
+
+    log_format: Literal["text", "json"] = "text"
+    """How a worker logs: as Celery does, or one JSON object a line."""
 
     home: Path = Path(".milepost")
     """Where the embedded server keeps its data."""

@@ -7,7 +7,8 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..errors import Misconfigured
-from ..redis_connection import read_url, redacted
+from ..redaction import redacted
+from ..redis_connection import read_url
 from ..settings import CheckpointSettings
 from .base import CheckpointStore, Entry
 

@@ -17,12 +17,12 @@ import redis
 from ..errors import AlreadyExists, Misconfigured, NotFound
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
+from ..redaction import redacted
 from ..redis_connection import (
     ALL_PREFIXES,
     Scripts,
     open_redis,
     prefix_of,
-    redacted,
     translated,
 )
 from ..settings import CheckpointSettings

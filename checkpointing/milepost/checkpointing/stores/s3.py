@@ -29,7 +29,8 @@ from ..errors import (
 )
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
-from ..redis_connection import read_url, redacted
+from ..redaction import redacted
+from ..redis_connection import read_url
 from ..settings import CheckpointSettings
 from .base import CheckpointStore, Entry
 from .s3_client import Conflicted, open_client, translated

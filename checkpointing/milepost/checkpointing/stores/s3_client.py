@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
 from ..errors import AlreadyExists, Misconfigured, MissingExtra, NotFound, Refused, Unavailable
-from ..redis_connection import redacted
+from ..redaction import SECRETS, redacted
 from ..settings import CheckpointSettings
 
 _TRANSIENT = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"})
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 class Conflicted(Unavailable):
@@ -47,6 +49,7 @@ def open_client(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
+    SECRETS.learn(*keys.values(), *(os.environ.get(name) for name in _KEYS))
     try:
         return boto3.client("s3", **keys, **options, config=config)
     except (BotoCoreError, ValueError) as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from milepost.checkpointing import Misconfigured, MissingExtra
+from milepost.checkpointing.redaction import redacted
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
-from milepost.checkpointing.redis_connection import redacted
 from milepost.checkpointing.sql_connection import SCHEMES as SQL_SCHEMES
 
 from ..settings import TaskSettings

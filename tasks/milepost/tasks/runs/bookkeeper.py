@@ -153,7 +153,9 @@ class Bookkeeper(BookedCommands):
             if head is None or not _holds(head, claim):
                 return head is not None and head.last_nonce == claim.nonce
             claims = self._claims(book)
-            head = book.change(head.run_id, failures=head.failures + 1, last_nonce=claim.nonce)
+            head = book.change(
+                head.run_id, failures=head.failures + 1, last_nonce=claim.nonce, last_cause=""
+            )
             if delay_ms is None:
                 claims.set_aside(head, error)
                 return True

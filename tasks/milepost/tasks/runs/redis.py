@@ -16,12 +16,12 @@ from typing import Any
 import redis
 
 from milepost.checkpointing import AlreadyExists, CheckpointStore, Record
+from milepost.checkpointing.redaction import redacted
 from milepost.checkpointing.redis_connection import (
     ALL_PREFIXES,
     Scripts,
     open_redis,
     prefix_of,
-    redacted,
     translated,
 )
 from milepost.checkpointing.stores.redis import LogKeys, RedisCheckpointStore
@@ -57,7 +57,7 @@ _LEASE_MS = 5_000
 _SELDOM = frozenset({
     "tenant", "run_priority", "origin", "intent", "status_before", "due_before", "budget", "spent_try",
     "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms", "wasted_ms", "written_bytes",
-    "log_elsewhere", "marked", "tries", "progress", "progress_at",
+    "log_elsewhere", "marked", "tries", "progress", "progress_at", "trace",
 })  # fmt: skip
 
 

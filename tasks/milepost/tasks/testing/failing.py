@@ -40,6 +40,15 @@ class Failing(RunStoreCase):
         assert store.fail(claim, ERROR, 60_000)
         assert read(store, claim.head.run_id) == stands
 
+    def test_who_failed_was_not_lost(self, store: RunStore) -> None:
+        first = claimed(store, bid=new_bid("ann"))
+        store.bury("ann", "owner")
+        again = claimed(store, read(store, first.head.run_id))
+        assert again.head.recovered_from == "owner"
+        assert store.fail(again, ERROR, 0)
+        seen = self.looked_at(store, first.head.run_id)
+        assert claimed(store, seen).head.recovered_from == ""
+
     def test_a_claim_that_was_taken_away_cannot_fail_the_run(self, store: RunStore) -> None:
         claim = claimed(store, bid=new_bid("ann"))
         store.bury("ann", "owner")

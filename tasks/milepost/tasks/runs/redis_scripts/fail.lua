@@ -6,7 +6,7 @@ if not holds(run, ARGV[3], ARGV[4]) then
   return redis.call('HGET', KEYS[1], 'last_nonce') == ARGV[4] and 'failed' or 'fenced'
 end
 redis.call('HINCRBY', KEYS[1], 'failures', 1)
-set(run, 'last_nonce', ARGV[4])
+set(run, 'last_nonce', ARGV[4], 'last_cause', '')
 if delay < 0 then
   set_aside(run, ARGV[5])
 else
