@@ -15,9 +15,11 @@ from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.checkpointing.redis_connection import redacted
 
 from .celery_task import create_task
+from .command_tasks import create_command_tasks
 from .context import Context
 from .errors import HandBack, UnknownPipeline
 from .faultpoints import FaultPoints
+from .head import Step
 from .lifecycle import Lifecycle
 from .message import from_kwargs
 from .pipeline import Pipeline
@@ -75,6 +77,7 @@ class Milepost:
         self._checkpoints_url = checkpoints or self.settings.checkpoints
         self._runtime: Runtime | None = None
         self._runtime_pid = 0
+        create_command_tasks(self)
         # The worker room adds its services to workers of this app, however they are started.
         celeryd_init.connect(self._on_worker_init, weak=False)
 
@@ -142,8 +145,7 @@ class Milepost:
             Refused: The checkpoint store cannot be relied on.
         """
         if self._runtime is None or self._runtime_pid != os.getpid():
-            if self._server is not None:
-                self._server.ensure()
+            self.ensure_server()
             runs_url = self._runs_url or self._broker_url()
             runs = open_runs(runs_url, self.settings)
             log = open_store(self._checkpoints_url or runs_url, self.settings)
@@ -157,6 +159,15 @@ class Milepost:
             )
             self._runtime_pid = os.getpid()
         return self._runtime
+
+    def ensure_server(self) -> None:
+        """Start the embedded server, if it is the broker and is not up.
+
+        Raises:
+            Unavailable: It does not come up.
+        """
+        if self._server is not None:
+            self._server.ensure()
 
     @property
     def runs(self) -> RunStore:
@@ -197,13 +208,18 @@ class Milepost:
         create_task(self, pipeline.name, name, stage)
         self._tasks[task] = pipeline.version
 
-    def turn_away(self, task: str, args: Any, kwargs: Any) -> str | None:
-        """Deal with a message for a stage that this worker does not know; None if it is for no pipeline."""
+    def read_message(self, task: str, args: Any, kwargs: Any) -> tuple[str, Step] | None:
+        """Return the pipeline and the step that a message for *task* names; None: it is for no pipeline."""
         found = max((name for name in self.versions if task.startswith(f"{name}.")), default=None)
         if found is None or not isinstance(kwargs, dict):
             return None
         step = from_kwargs(task[len(found) + 1 :], tuple(args), kwargs)
-        return None if isinstance(step, str) else self.runtime.engine.turn_away(found, step)
+        return None if isinstance(step, str) else (found, step)
+
+    def turn_away(self, task: str, args: Any, kwargs: Any) -> str | None:
+        """Deal with a message for a stage that this worker does not know; None if it is for no pipeline."""
+        read = self.read_message(task, args, kwargs)
+        return None if read is None else self.runtime.engine.turn_away(*read)
 
     def call_inline(self, pipeline: Pipeline, state: Any) -> Any:
         """Run a pipeline in this process, without stores; see `Pipeline.call`."""
@@ -234,6 +250,11 @@ class Milepost:
                 ) from None
         return state
 
+    @property
+    def stage_tasks(self) -> tuple[str, ...]:
+        """The names of the Celery tasks that are stages."""
+        return tuple(self._tasks)
+
     def has_foreign_tasks(self) -> bool:
         """Whether the Celery app runs tasks that are not stages."""
         return any(
@@ -252,8 +273,7 @@ class Milepost:
 
     def _on_worker_init(self, instance: Any = None, **_: Any) -> None:
         if instance is not None and instance.app is self.celery:
-            if self._server is not None:
-                self._server.ensure()
+            self.ensure_server()
             service("worker")(self, instance)
 
 
