@@ -43,11 +43,11 @@ def is_paused(run: Run) -> bool:
 
 
 def finishes(run: Run) -> None:
-    """Resume the run; nothing of its revocation is left."""
-    run.resume()
-    assert run.wait(15).state == Trail(done=[*STAGES])
+    """Resume the run; nothing was counted against its stage."""
     head = run.head
     assert (head.crashes, head.suspicions, head.failures) == (0, 0, 0)
+    run.resume()
+    assert run.wait(15).state == Trail(done=[*STAGES])
 
 
 class Scene:
@@ -106,7 +106,6 @@ def test_a_stage_in_a_thread(app: Milepost, scene: Scene) -> None:
     eventually(lambda: is_paused(scene.run), 15, scene.worker.text)
 
     assert scene.run.head.stages_done == 2
-    assert not scene.run.head.crashes
     finishes(scene.run)
 
 
