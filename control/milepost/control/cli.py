@@ -25,6 +25,7 @@ _COMMANDS = {
     "cancel": "run_commands",
     "checkpoints": "run_commands",
     "recover": "recover_command",
+    "flower": "flower_command",
     "server": "server_commands",
     "demo": "demo_command",
     "completion": "server_commands",
