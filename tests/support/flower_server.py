@@ -84,12 +84,11 @@ class FlowerServer(Server):
             urllib.error.HTTPError: It answered with an error.
         """
         data = None if body is None else json.dumps(body).encode()
-        key = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        request = urllib.request.Request(
-            f"{self.url}/api/{path}", data, {"Authorization": f"Basic {key}"}
-        )
-        with urllib.request.urlopen(request, timeout=20) as reply:
-            return json.load(reply)
+        return json.loads(self._ask(f"/api/{path}", data))
+
+    def page(self, path: str) -> str:
+        """Return the HTML of a page."""
+        return self._ask(path, None)
 
     def send(self, task: str, body: Mapping[str, Any]) -> str:
         """Send a task by name, and return its id."""
@@ -103,6 +102,14 @@ class FlowerServer(Server):
     def states(self, text: str) -> dict[str, str]:
         """Return the last state of each task name that a search finds."""
         return {task["name"]: task["state"] for task in self.search(text)}
+
+    def _ask(self, path: str, data: bytes | None) -> str:
+        key = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        request = urllib.request.Request(
+            f"{self.url}{path}", data, {"Authorization": f"Basic {key}"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as reply:
+            return str(reply.read().decode())
 
     def status(self, path: str) -> int:
         """Return the status of a page that nobody signed in for; 0: it does not answer."""

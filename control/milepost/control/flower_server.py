@@ -28,7 +28,7 @@ def _as_shown(task: Any) -> Any:
 _DEFAULTS = {
     "address": "127.0.0.1",
     # The stage, the run, what becomes of it, and when; the uuid leads to the task's own page.
-    "tasks_columns": "name,kwargs,state,result,received,started,runtime,worker,uuid",
+    "tasks_columns": "name,kwargs,state,result,worker,received,runtime,uuid",
     "format_task": _as_shown,
 }
 
