@@ -68,8 +68,8 @@ def postgres_url(postgres_server: PostgresServer) -> str:
     return postgres_server.url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """One browser for the session; tests keep apart by their visits."""
+    """One browser for a module; tests keep apart by their visits. While it is there, an event loop runs."""
     with Chromium() as browser:
         yield browser

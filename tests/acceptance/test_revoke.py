@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from acceptance.arena import Arena, Trap
 from acceptance.pipelines import STAGES, Trail
 from milepost.tasks import Milepost, Run, RunStatus
 from support.processes import Worker
+from support.redis_server import RedisServer
 from support.waiting import eventually
 
 
@@ -149,3 +151,27 @@ def test_what_is_not_the_current_publication(arena: Arena, app: Milepost, scene:
     assert run.wait(15).state == Trail(done=[*STAGES])
     assert scene.run.wait(15).state == Trail(done=[*STAGES])
     eventually(lambda: scene.worker.text().count("Discarding revoked task") == 3, 15)
+
+
+def test_a_run_store_that_is_away(tmp_path: Path) -> None:
+    """The stage is struck all the same, and the run paused when the store is back, without a crash."""
+    with (
+        RedisServer() as store,
+        Arena(tmp_path, env={"MILEPOST_RUNS": store.url}) as arena,
+        arena.app() as app,
+    ):
+        trap = arena.trap("inside")
+        with arena.worker(env=trap.env) as worker:
+            scene = Scene(app, trap, worker)
+            task = id_in(app, worker)
+            store.stop()
+
+            app.celery.control.revoke(task, terminate=True, signal="SIGKILL")
+
+            worker.wait_for_log("cannot be paused yet")
+            eventually(lambda: scene.pid not in worker.children, 15, worker.text)
+            store.start()
+            eventually(lambda: is_paused(scene.run), 20, worker.text)
+            assert scene.run.head.crashes == 0
+            scene.run.resume()
+            assert scene.run.wait(15).state == Trail(done=[*STAGES])

@@ -97,7 +97,7 @@ def search(visit: Visit, flower: FlowerServer, text: str, rows: int) -> None:
     visit.page.get_by_role("searchbox").fill(text)
     found = visit.page.locator("#tasks-table tbody tr", has_text=text)
     total = visit.page.locator("#tasks-table tbody tr")
-    eventually(lambda: (visit.page.wait_for_timeout(50), found.count() == total.count() == rows)[1])
+    eventually(lambda: found.count() == total.count() == rows)
 
 
 def shoot(visit: Visit, name: str, height: int) -> None:

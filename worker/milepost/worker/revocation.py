@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from billiard.common import TERM_SIGNAME
@@ -25,8 +26,6 @@ from .settings import WorkerSettings
 
 logger = logging.getLogger("milepost.worker")
 _STAMP = "run_id"
-_ANSWERED = frozenset({signal.SIGTERM, signal.SIGUSR1})
-"""What a pool process answers itself: it hands its stage back, or lets it time out."""
 
 
 class Revocations(bootsteps.StartStopStep):
@@ -72,8 +71,9 @@ class Revocations(bootsteps.StartStopStep):
     def on_terminate(self, request: Request, signum: int) -> None:
         """Pause the run of a stage that is about to be struck by a signal."""
         pid = request.worker_pid
-        if pid not in (None, os.getpid()) and signum not in _ANSWERED:
-            # Whoever finds the process dead is told that the stage is not to blame.
+        if pid not in (None, os.getpid()) and signum == signal.SIGKILL:
+            # Whoever finds the process dead is told that the stage is not to blame; on other signals the
+            # process itself hands its stage back.
             liveness.announce_stop(self.app.runtime.folder, pid)
         worker = f"{socket.gethostname()}:{pid}"
         self._revoke(request.task.name, request.args, request.kwargs, worker)
@@ -100,12 +100,16 @@ class Revocations(bootsteps.StartStopStep):
         if self._late or not self._pause(*revoked):
             self._late.append(revoked)
 
-    def _pause(self, step: Step, worker: str | None) -> bool:
-        """Pause the run if *step* is due, or is run by *worker*; False: the store does not answer."""
+    def _pause(self, step: Step, worker: str | None, *, late: bool = False) -> bool:
+        """Pause the run if *step* is due, or is run by *worker*; False: the store does not answer.
+
+        *late*: whoever runs it by now does so because the pause could not be written in time.
+        """
         try:
             head = self.app.runs.get(step.run_id)
-            if head is not None and head.step == step and _is_current(head, worker):
+            if head is not None and head.step == step and _is_current(head, worker, late):
                 self.app.runs.pause(step.run_id)
+                _forget_stamp(step.run_id)
                 logger.warning(
                     "Run %s is paused, because its stage %s was revoked.", step.run_id, step.stage
                 )
@@ -118,7 +122,7 @@ class Revocations(bootsteps.StartStopStep):
         seconds = WorkerSettings().neighbour_seconds
         while not self._ended.wait(seconds):
             try:
-                while self._late and self._pause(*self._late[0]):
+                while self._late and self._pause(*self._late[0], late=True):
                     self._late.popleft()
                 self._obey_stamps()
             except CheckpointError as error:
@@ -137,7 +141,7 @@ class Revocations(bootsteps.StartStopStep):
                 # Somebody else's stamp of that name, or a run that is yet to come: Celery's affair.
                 self._strange.add(run_id)
                 continue
-            stamps.remove(run_id)
+            _forget_stamp(run_id)
             if not status.ended:
                 logger.warning("Run %s is paused, because it was revoked by its stamp.", run_id)
 
@@ -153,12 +157,16 @@ class StageRequest(Request):
         super().terminate(pool, signal=signal)
 
 
-def _is_current(head: Head, worker: str | None) -> bool:
-    if worker is None:
-        return head.status is RunStatus.QUEUED
+def _is_current(head: Head, worker: str | None, late: bool) -> bool:
     if head.status is RunStatus.RUNNING:
-        return head.worker == worker
-    return head.status in (RunStatus.QUEUED, RunStatus.SCHEDULED)
+        return late or head.worker == worker
+    terminated = worker is not None
+    return head.status is RunStatus.QUEUED or (terminated and head.status is RunStatus.SCHEDULED)
+
+
+def _forget_stamp(run_id: str) -> None:
+    with suppress(KeyError, ValueError):
+        revoked_stamps[_STAMP].remove(run_id)
 
 
 def _is_text(value: object) -> bool:
