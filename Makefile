@@ -1,5 +1,5 @@
 # Every target sets up what it needs on a machine with Python 3.11 or newer, pip and make.
-.PHONY: help demo test check bench lock servers clean
+.PHONY: help demo test check bench pictures lock servers clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -38,6 +38,9 @@ check: .venv/installed ## Check style, types and the direction of imports.
 
 bench: .venv/installed ## Measure against plain Celery, as ratios.
 	$(BIN)/python -m benchmarks
+
+pictures: .venv/installed ## Take the documentation's pictures again (needs chromium and redis-server).
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m pictures.flower
 
 lock: ## Renew requirements.lock (needs uv).
 	uv pip compile pyproject.toml --all-extras --group test --group check --group build --universal \

@@ -268,6 +268,10 @@ def test_the_pages_of_flower(fleet: Fleet, visit: Visit) -> None:
     visit.page.get_by_text("packer@test").first.wait_for()
     visit.page.goto(f"{fleet.flower.url}/broker")
     visit.page.get_by_role("cell", name="milepost").first.wait_for()
+    fleet.start("counted-1").wait(15)
+    fleet.shows("counted-1", DONE)
+    assert 'task="parcels.pick"' in fleet.flower.page("/metrics")
+    assert "counted-1" not in fleet.flower.page("/metrics")
     assert fleet.flower.status("/workers") == 401
     assert fleet.flower.status("/api/tasks") == 401
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -69,6 +70,7 @@ def test_nor_by_a_configuration_file(tmp_path: Path) -> None:
     [
         ([f"--basic-auht=me:{SECRET}"], "Flower has no option --basic-auht"),
         ([f"me:{SECRET}"], "Flower takes options only"),
+        (["--basic-auth="], "has to be user:password"),
         (["--basic-auth", "me:"], "has to be user:password"),
         (["--basic-auth", f":{SECRET}"], "has to be user:password"),
         (["--port"], "Flower's option --port needs a value"),
@@ -157,6 +159,22 @@ def test_the_brokers_password_stays_inside(locked: RedisServer, tmp_path: Path) 
         eventually(lambda: "trying again" in flower.log.read_text(), 20, flower.log.read_text)
         assert SECRET not in "".join([*shown, flower.log.read_text(), worker.text()])
         assert flower.end() == 0
+
+
+def test_read_only(redis_url: str, tmp_path: Path) -> None:
+    """Nothing can be sent, and nothing revoked."""
+    with FlowerServer(tmp_path, {"MILEPOST_URL": redis_url}, "--read-only") as flower:
+        assert flower.call("tasks") == {}
+        for path in ("send-task/milepost.retry", "async-apply/milepost.retry", "revoke/some-id"):
+            with pytest.raises(HTTPError, match="403"):
+                flower.call(f"task/{path}", {"args": ["some-run"]})
+
+
+def test_without_a_user_the_api_is_closed(redis_url: str, tmp_path: Path) -> None:
+    """Pages on loopback are for who is on this host; what changes something is for nobody."""
+    with FlowerServer(tmp_path, {"MILEPOST_URL": redis_url}, user=False) as flower:
+        assert flower.status("/workers") == 200
+        assert flower.status("/api/tasks") == 401
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

@@ -24,15 +24,21 @@ USER, PASSWORD = "operator", "keep-it-to-yourself"
 
 
 class FlowerServer(Server):
-    """Flower as Milepost starts it, with one user.
+    """Flower as Milepost starts it.
 
     Args:
         app: The module, importable from ``tests``; None: whatever ``MILEPOST_URL`` names.
         options: More options of Flower's.
+        user: Whether it knows one; without, its API is closed.
     """
 
     def __init__(
-        self, folder: Path, env: Mapping[str, str], *options: str, app: str | None = None
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        *options: str,
+        app: str | None = None,
+        user: bool = True,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -41,7 +47,7 @@ class FlowerServer(Server):
         self._env = {
             **os.environ,
             "PYTHONPATH": IMPORTS,
-            "FLOWER_BASIC_AUTH": f"{USER}:{PASSWORD}",
+            **({"FLOWER_BASIC_AUTH": f"{USER}:{PASSWORD}"} if user else {}),
             **env,
         }
         named = [] if app is None else ["-A", app]
