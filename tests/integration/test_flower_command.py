@@ -179,10 +179,13 @@ def test_without_a_user_the_api_is_closed(redis_url: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_it_is_told_to(signum: int, redis_url: str, tmp_path: Path) -> None:
-    """With exit code 0 and no traceback."""
-    with FlowerServer(tmp_path, {"MILEPOST_URL": redis_url}) as flower:
+    """With exit code 0 and no traceback, and with its state saved, where that is wanted."""
+    state = tmp_path / "state"
+    options = ("--persistent", f"--db={state}")
+    with FlowerServer(tmp_path, {"MILEPOST_URL": redis_url}, *options) as flower:
         assert flower.end(signum) == 0
         assert "Traceback" not in flower.log.read_text()
+    assert [*tmp_path.glob("state*")]
 
 
 def test_the_embedded_server(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from celery import Celery
@@ -53,8 +55,8 @@ class FlowerServer:
             ) from None
         _check_reach()
 
-    def serve(self, celery: Celery) -> None:
-        """Serve until SIGTERM or Ctrl-C.
+    def serve(self, celery: Celery) -> NoReturn:
+        """Serve until SIGTERM or Ctrl-C, and end the process.
 
         Raises:
             Misconfigured: The port is taken, or the address is not this host's.
@@ -70,6 +72,10 @@ class FlowerServer:
             except OSError as error:
                 where = options.unix_socket or f"{options.address}:{options.port}"
                 raise Misconfigured(f"Flower cannot listen on {where}: {error}.") from None
+        # Flower saves its state, if it is to. Then nobody waits for its threads, which may wait long for
+        # a broker that is away.
+        atexit._run_exitfuncs()
+        os._exit(0)
 
 
 def _with_values(arguments: Sequence[str]) -> Iterator[str]:
