@@ -1,5 +1,5 @@
 # Every target sets up what it needs on a machine with Python 3.11 or newer, pip and make.
-.PHONY: help demo test check bench lock servers clean
+.PHONY: help demo test check bench pictures lock servers clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -18,8 +18,8 @@ demo: .venv/installed ## Run 336,776 real flights through eight stages, kill a w
 	FLIGHTS_OUT=flights-out $(BIN)/milepost demo -A examples.flights flights '{"name": "2013"}'
 	@echo "Chart and report: flights-out/2013/flights.png, flights-out/2013/report.html"
 
-servers: # What the tests need and no Python package brings: Debian's Redis, RabbitMQ and PostgreSQL.
-	@missing=; for name in redis-server rabbitmq-server; do \
+servers: # What the tests need and no Python package brings: Debian's Redis, RabbitMQ, PostgreSQL and Chromium.
+	@missing=; for name in redis-server rabbitmq-server chromium; do \
 	  PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || missing="$$missing $$name"; \
 	done; ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	[ -z "$$missing" ] || \
@@ -38,6 +38,9 @@ check: .venv/installed ## Check style, types and the direction of imports.
 
 bench: .venv/installed ## Measure against plain Celery, as ratios.
 	$(BIN)/python -m benchmarks
+
+pictures: .venv/installed ## Take the documentation's pictures again (needs chromium and redis-server).
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m pictures.flower
 
 lock: ## Renew requirements.lock (needs uv).
 	uv pip compile pyproject.toml --all-extras --group test --group check --group build --universal \

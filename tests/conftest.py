@@ -8,6 +8,7 @@ import psycopg
 import pytest
 import redis
 
+from support.browser import Chromium
 from support.postgres_server import PostgresServer
 from support.rabbitmq_server import RabbitServer
 from support.redis_server import RedisServer
@@ -65,3 +66,10 @@ def postgres_url(postgres_server: PostgresServer) -> str:
         connection.execute("CREATE SCHEMA public")
         connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
     return postgres_server.url
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    """One browser for a module; tests keep apart by their visits. While it is there, an event loop runs."""
+    with Chromium() as browser:
+        yield browser

@@ -13,6 +13,7 @@ import pytest
 
 from acceptance.arena import Arena
 from acceptance.pipelines import Trail
+from support.flower_server import FlowerServer
 from support.processes import Worker
 from support.waiting import eventually
 
@@ -67,3 +68,24 @@ def test_a_killed_worker_loses_neither_tasks_nor_runs(arena: Arena, shop: Any) -
         assert stages == [("first", 1), ("second", 1), ("second", 2)]
         eventually(lambda: len(arena.ledger.entries("order-1")) == 2, 15, "the task again")
         eventually(lambda: not arena.broker.exists("unacked"), 15, "the task's end")
+
+
+def test_flower_and_commands_on_runs(arena: Arena, shop: Any) -> None:
+    """Flower switches task events on; a command goes where the app's own tasks go, and is obeyed there."""
+    with (
+        worker(arena, "clerk") as clerk,
+        FlowerServer(arena.folder, arena.env, app=APP) as flower,
+    ):
+        clerk.wait_ready()
+        eventually(lambda: "enabled by remote" in clerk.text(), 15, clerk.text)
+        run = shop.durable.start("relay", Trail(), run_id="order-2")
+        started = {"relay.first": "SUCCESS", "relay.second": "STARTED"}
+        eventually(lambda: flower.states(run.id) == started, 15, flower.log.read_text)
+
+        flower.send("milepost.cancel", {"args": [run.id]})
+
+        eventually(lambda: run.status == "cancelled", 15, clerk.text)
+        done = {**started, "milepost.cancel": "SUCCESS"}
+        (arena.folder / "continue").touch()
+        eventually(lambda: flower.search(f"{run.id} milepost.cancel state:SUCCESS"), 15)
+        eventually(lambda: {**flower.states(run.id), "relay.second": "STARTED"} == done, 15)

@@ -18,6 +18,8 @@ from .waiting import eventually
 
 Pool = Literal["prefork", "threads", "solo"]
 TESTS = Path(__file__).resolve().parent.parent
+IMPORTS = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+"""Where processes of a test look for modules: where the test does."""
 
 
 class Worker:
@@ -42,8 +44,7 @@ class Worker:
         self.pool = pool
         self.log = folder / f"{name}.log"
         self._folder = folder
-        path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
-        self._env = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "", **env}
+        self._env = {**os.environ, "PYTHONPATH": IMPORTS, "PYTHONWARNINGS": "", **env}
         self._command = [
             *(sys.executable, "-m", "celery", "-A", app, "worker"),
             *("-P", pool, "-c", str(concurrency), "-n", self.name),

@@ -37,6 +37,7 @@ _COMMANDS = {
     "delete": "operate_commands",
     "notes": "failure_commands",
     "recover": "recover_command",
+    "flower": "flower_command",
     "server": "server_commands",
     "demo": "demo_command",
     "completion": "server_commands",

@@ -16,9 +16,11 @@ from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 
 from .bulk import Bulk
 from .celery_task import create_task
+from .command_tasks import create_command_tasks
 from .context import Context
 from .errors import HandBack, UnknownPipeline
 from .faultpoints import FaultPoints
+from .head import Step
 from .lifecycle import Lifecycle
 from .message import from_kwargs
 from .observer import Observers
@@ -81,6 +83,7 @@ class Milepost:
         self._checkpoints_url = checkpoints or self.settings.checkpoints
         self._runtime: Runtime | None = None
         self._runtime_pid = 0
+        create_command_tasks(self)
         # The worker room adds its services to workers of this app, however they are started.
         celeryd_init.connect(self._on_worker_init, weak=False)
 
@@ -217,13 +220,18 @@ class Milepost:
         create_task(self, pipeline.name, name, stage)
         self._tasks[task] = pipeline.version
 
-    def turn_away(self, task: str, args: Any, kwargs: Any) -> str | None:
-        """Deal with a message for a stage that this worker does not know; None if it is for no pipeline."""
+    def read_message(self, task: str, args: Any, kwargs: Any) -> tuple[str, Step] | None:
+        """Return the pipeline and the step that a message for *task* names; None: it is for no pipeline."""
         found = max((name for name in self.versions if task.startswith(f"{name}.")), default=None)
         if found is None or not isinstance(kwargs, dict):
             return None
         step = from_kwargs(task[len(found) + 1 :], tuple(args), kwargs)
-        return None if isinstance(step, str) else self.runtime.engine.turn_away(found, step)
+        return None if isinstance(step, str) else (found, step)
+
+    def turn_away(self, task: str, args: Any, kwargs: Any) -> str | None:
+        """Deal with a message for a stage that this worker does not know; None if it is for no pipeline."""
+        read = self.read_message(task, args, kwargs)
+        return None if read is None else self.runtime.engine.turn_away(*read)
 
     def call_inline(self, pipeline: Pipeline, state: Any) -> Any:
         """Run a pipeline in this process, without stores; see `Pipeline.call`."""
@@ -253,6 +261,11 @@ class Milepost:
                     f"Stage {stage.name} handed back; inline there is nobody to."
                 ) from None
         return state
+
+    @property
+    def stage_tasks(self) -> tuple[str, ...]:
+        """The names of the Celery tasks that are stages."""
+        return tuple(self._tasks)
 
     def has_foreign_tasks(self) -> bool:
         """Whether the Celery app runs tasks that are not stages."""

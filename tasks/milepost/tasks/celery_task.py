@@ -52,7 +52,12 @@ def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
         def announce(done: int, total: int | None) -> None:
             if app.celery.conf.worker_send_task_events:
                 try:
-                    task.send_event("task-progress", retry=False, done=done, total=total)
+                    # Of what an event says, Flower shows the result; it replaces what it had, and the
+                    # keyword arguments, by which a run's tasks are found, must stay.
+                    shown = str(done) if total is None else f"{done}/{total}"
+                    task.send_event(
+                        "task-progress", retry=False, done=done, total=total, result=shown
+                    )
                 except Exception as error:  # noqa: BLE001 - news, on which nothing hangs
                     logger.warning("Progress could not be announced: %s", error)
 

@@ -110,9 +110,9 @@ def sweep(folder: Path) -> None:
             flag.unlink(missing_ok=True)
 
 
-def announce_stop(folder: Path) -> None:
-    """Tell this process's stages, and those of its children, that it was asked to stop."""
-    _flag(folder, os.getpid()).touch()
+def announce_stop(folder: Path, pid: int | None = None) -> None:
+    """Tell the stages of a process (None: this one), and those of its children, that it is to stop."""
+    _flag(folder, os.getpid() if pid is None else pid).touch()
 
 
 def withdraw_stop(folder: Path) -> None:

@@ -20,6 +20,7 @@ from .aside import Aside
 from .events import EventBatches
 from .guardian import Guardian
 from .intake import Intake
+from .revocation import Revocations
 from .settings import WorkerSettings
 
 
@@ -67,6 +68,7 @@ def install(app: Milepost, worker: Any) -> None:
             broker_read_url=url.removeprefix("redis+"),
         )
     app.celery.steps["worker"].add(type("Guardian", (Guardian,), {"app": app}))
+    app.celery.steps["worker"].add(type("Revocations", (Revocations,), {"app": app}))
     app.celery.steps["consumer"].add(EventBatches)
     app.celery.steps["consumer"].add(
         type("Intake", (Intake,), {"put_aside": put_aside, "turn_away": app.turn_away})
