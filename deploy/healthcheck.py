@@ -1,6 +1,6 @@
 """Exits 0 if the URL given answers 200: a container's health check, without curl and without proxies.
 
-    python -IS healthcheck.py http://127.0.0.1:9100/healthz
+python -IS healthcheck.py http://127.0.0.1:9100/healthz
 """
 
 import sys

@@ -25,4 +25,4 @@ except FileExistsError:
     sys.exit(f"{path} is there already; remove it first if its secrets are to be replaced.")
 with open(file, "w") as out:
     out.write("\n".join(lines) + "\n")
-print(f"{path} written. Flower's user is operator; all passwords stand in the file.")
+sys.stdout.write(f"{path} is written. Flower's user is operator; the passwords stand in it.\n")
