@@ -20,8 +20,8 @@ demo: .venv/installed ## Run 336,776 real flights through eight stages, kill a w
 	FLIGHTS_OUT=flights-out $(BIN)/milepost demo -A examples.flights flights '{"name": "2013"}'
 	@echo "Chart and report: flights-out/2013/flights.png, flights-out/2013/report.html"
 
-servers: # What the tests need and no Python package brings: Debian's Redis, RabbitMQ, PostgreSQL and systemd.
-	@missing=; for name in redis-server rabbitmq-server; do \
+servers: # What the tests need and no Python package brings: Debian's Redis, RabbitMQ, PostgreSQL, systemd and tini.
+	@missing=; for name in redis-server rabbitmq-server tini; do \
 	  PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || missing="$$missing $$name"; \
 	done; command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import boto3
+import psutil
 import pytest
 from botocore.config import Config
 
@@ -18,6 +20,7 @@ from milepost.worker.settings import WorkerSettings
 from support.deployment import DEPLOY, seconds, stages
 from support.image import Image
 from support.ports import free_port
+from support.requirement import need_program
 from support.stack import Stack
 from support.waiting import eventually
 
@@ -42,11 +45,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def _in_image(
-    image: Image, *command: str, env: dict[str, str] | None = None
+    image: Image,
+    *command: str,
+    env: dict[str, str] | None = None,
+    folder: Path = DEPLOY / "example",
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command],
-        cwd=DEPLOY / "example",
+        cwd=folder,
         env={**image.environment, **(env or {})},
         capture_output=True,
         text=True,
@@ -115,17 +121,25 @@ def test_the_bucket_is_made_once_and_only_for_who_has_the_key(stack: Stack) -> N
 
 
 @contextmanager
-def _worker(image: Image, stack: Stack, *, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    command = [image.program, *stack.services["worker"]["command"]]
+def _worker(
+    image: Image,
+    stack: Stack,
+    *before: str,
+    port: int,
+    app: str = "hello",
+    folder: Path = DEPLOY / "example",
+) -> Iterator[subprocess.Popen[bytes]]:
+    command = [*before, image.program, *stack.services["worker"]["command"]]
     env = {
         **image.environment,
         **stack.environment("worker"),
         "MILEPOST_METRICS_HOST": "127.0.0.1",
         "MILEPOST_METRICS_PORT": str(port),
         "MILEPOST_LOCK_DIRECTORY": str(stack.folder),
+        "MILEPOST_APP": app,
     }
     with (stack.folder / "worker.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=DEPLOY / "example", env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
     try:
         yield process
     finally:
@@ -151,6 +165,66 @@ def test_the_stack_runs_a_pipeline_and_stops_in_time(image: Image, stack: Stack)
         assert worker.wait(20) == 0, stack.log("worker")
     for secret in re.findall(r"=(\w{20,})", (stack.folder / "compose.env").read_text()):
         assert secret not in stack.log("worker")
+
+
+_ORPHANS = """
+import subprocess
+import time
+
+from milepost.tasks import Context, Milepost
+
+app = Milepost()
+orphans = app.pipeline("orphans")
+
+
+@orphans.stage
+def leave(state: dict) -> dict:
+    subprocess.run(["sh", "-c", "sleep 0.1 & echo $! > orphan"], check=True)
+    return state
+
+
+@orphans.stage
+def wait(state: dict, ctx: Context) -> dict:
+    ctx.log.warning("waiting")
+    while not ctx.stopping:
+        time.sleep(0.05)
+    return state
+"""
+
+
+def test_as_in_a_container_orphans_are_buried_and_sigterm_drains(
+    image: Image, stack: Stack, tmp_path: Path
+) -> None:
+    """The entry point as process 1 of a process namespace, as an engine would start it."""
+    namespace = (need_program("unshare"), "--pid", "--fork", "--mount-proc")
+    if subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives no process namespace")
+    (entry,) = [c.value for c in stages()[-1] if c.cmd == "ENTRYPOINT"]
+    tini = (need_program(entry[0]), *entry[1:-1])
+    assert stack.make_bucket().returncode == 0
+    (tmp_path / "orphans.py").write_text(_ORPHANS)
+    place = {"app": "orphans", "folder": tmp_path, "port": free_port()}
+
+    with _worker(image, stack, *namespace, *tini, **place) as unshare:  # type: ignore[arg-type]
+        env = {**stack.environment("worker"), "MILEPOST_APP": "orphans"}
+        arguments = (image.program, "start", "orphans", "{}")
+        run = _in_image(image, *arguments, env=env, folder=tmp_path)
+        assert run.returncode == 0, run.stderr
+        eventually(lambda: "waiting" in stack.log("worker"), 20, lambda: stack.log("worker"))
+        (first,) = psutil.Process(unshare.pid).children()
+        assert first.name() == "tini"
+        eventually(lambda: not _sleepers(first), 5, "the orphan's burial")
+        first.terminate()
+        # The stage sees ctx.stopping and ends; the run goes on at whoever comes next.
+        assert unshare.wait(20) == 0, stack.log("worker")
+    assert (tmp_path / "orphan").exists()
+    assert "Warm shutdown" in stack.log("worker")
+    assert "exited prematurely" not in stack.log("worker")
+
+
+def _sleepers(process: psutil.Process) -> list[psutil.Process]:
+    """What is left of the command that the stage ran in the background, dead or alive."""
+    return [p for p in process.children(recursive=True) if p.name() == "sleep"]
 
 
 @pytest.mark.skipif("metrics_port" not in WorkerSettings.model_fields, reason="not there yet")
