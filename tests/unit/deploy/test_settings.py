@@ -16,6 +16,7 @@ from milepost.control.cli import _COMMANDS
 from milepost.control.options import app_option
 from support.deployment import DEPLOY, ROOT, pods, stages, texts, unit, units
 
+GUIDE = ROOT / "docs/guides/deploy.md"
 # Each is used before it is there; the test of one that has come fails until its name is gone from here.
 _TO_COME = {
     *("MILEPOST_LOG_FORMAT", "MILEPOST_METRICS_HOST", "MILEPOST_METRICS_PORT"),
@@ -42,9 +43,9 @@ def _known() -> set[str]:
 
 def _used() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for path, text in texts().items():
+    for path, text in {**texts(), GUIDE: GUIDE.read_text()}.items():
         for name in _NAME.findall(text):
-            found.setdefault(name, []).append(str(path.relative_to(DEPLOY)))
+            found.setdefault(name, []).append(str(path.relative_to(ROOT)))
     return found
 
 
@@ -90,9 +91,17 @@ def test_no_other_command_is_used() -> None:
     assert {*_commands()} == {"api", "flower", "keys", "worker"}
 
 
+def test_the_guide_names_files_that_exist() -> None:
+    found = re.findall(r"\bdeploy/[\w./-]*[\w]", GUIDE.read_text())
+    named = {name for name in found if not name.startswith(("deploy/milepost-", "deploy/.env"))}
+
+    assert len(named) >= 6
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_sigterm_keeps_its_meaning() -> None:
     """Celery's REMAP_SIGTERM would end stages at once, without their saving anything."""
-    assert not [path for path, text in texts().items() if "REMAP_SIGTERM" in text]
+    assert not [path for path, text in texts().items() if "REMAP_SIGTERM=" in text]
 
 
 def test_no_password_is_anybodys() -> None:
