@@ -40,21 +40,21 @@ def new_environment(path: Path) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
-def compose(env_file: Path | str) -> subprocess.CompletedProcess[str]:
+def compose(env_file: Path | str, *more: Path) -> subprocess.CompletedProcess[str]:
     """Let Docker Compose itself read, check and resolve `compose.yaml`; it needs no engine for that."""
     program = need_program("docker-compose")
-    command = [program, "-f", str(DEPLOY / "compose.yaml"), "--env-file", str(env_file)]
+    files = [word for path in (DEPLOY / "compose.yaml", *more) for word in ("-f", str(path))]
     return subprocess.run(
-        [*command, "config", "--format", "json"],
+        [program, *files, "--env-file", str(env_file), "config", "--format", "json"],
         capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
     )
 
 
-def services(env_file: Path) -> dict[str, Any]:
+def services(env_file: Path, *more: Path) -> dict[str, Any]:
     """Return the services of `compose.yaml`, with the variables of *env_file* put in."""
-    done = compose(env_file)
+    done = compose(env_file, *more)
     assert done.returncode == 0, done.stderr
     # Compose writes what it would read again: a dollar sign is doubled.
     found: dict[str, Any] = json.loads(done.stdout.replace("$$", "$"))["services"]
@@ -116,23 +116,21 @@ def copied(stage: list[Any]) -> Iterator[tuple[str, str]]:
 
 def build_context(folder: Path) -> None:
     """Copy to *folder* what a builder would be sent: all that `.dockerignore` lets through."""
-    rules = [
-        (line.removeprefix("!"), line.startswith("!"))
-        for line in (ROOT / ".dockerignore").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and _passes(Path(name), rules):
+        if (ROOT / name).is_file() and reaches_builder(Path(name)):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
 
 
-def _passes(path: Path, rules: list[tuple[str, bool]]) -> bool:
-    """The last rule that fits the path, or a folder it is in, decides."""
+def reaches_builder(path: Path) -> bool:
+    """Whether `.dockerignore` lets *path* through; the last rule that fits it or a folder of it decides."""
     passes = True
-    for pattern, lets_through in rules:
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pattern, lets_through = line.removeprefix("!"), line.startswith("!")
         expression, anywhere = pattern.removeprefix("**/"), pattern.startswith("**/")
         for part in (path, *path.parents[:-1]):
             names = (str(part), part.name) if anywhere else (str(part),)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from milepost.worker.settings import WorkerSettings
-from support.deployment import DEPLOY, compose, new_environment, seconds, services
+from support.deployment import DEPLOY, ROOT, compose, new_environment, seconds, services
 
 OURS = ("worker", "api", "flower")
 SERVERS = ("valkey", "s3", *OURS)
@@ -135,6 +135,24 @@ def test_valkey_stops_before_the_kernel_stops_it(found: dict[str, Any]) -> None:
     limit = re.findall(r"maxmemory (\d+)mb", found["valkey"]["command"][0])
 
     assert int(limit[0]) * 2**20 <= int(found["valkey"]["mem_limit"]) * 2 / 3
+
+
+def test_the_guides_override_puts_another_image_in(
+    found: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """And does not build ours under its name."""
+    guide = (ROOT / "docs/guides/deploy.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", guide, re.M | re.S)
+    override = tmp_path / "compose.override.yaml"
+    override.write_text(block)
+
+    changed = services(tmp_path_factory.getbasetemp() / "compose.env", override)
+
+    for name in OURS:
+        assert "build" in found[name]
+        assert "build" not in changed[name]
+        assert not changed[name].get("volumes")
+        assert changed[name]["image"] == "registry.example.com/flights:1.0"
 
 
 def test_two_workers(found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from support.deployment import DEPLOY, ROOT, build_context, copied, stages
+from support.deployment import DEPLOY, ROOT, build_context, copied, reaches_builder, stages
 from support.ports import free_port
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.M)
@@ -42,6 +42,24 @@ def test_nothing_but_what_is_copied_reaches_the_builder(context: Path) -> None:
 
     assert [t for t in top if t not in sources and t.split("/")[0] not in sources] == []
     assert not [t for t in top if t.startswith(("tests", ".git", "docs")) or ".env" in t]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("deploy/.env", "deploy/kubernetes/secret.env", "worker/.env", ".env.local"),
+        *(
+            ".git/config",
+            ".venv/bin/python",
+            ".milepost/appendonlydir/x",
+            "flights-out/x",
+            "tests/x",
+        ),
+        *("deploy/example/hello.py", "control/milepost/control/__pycache__/cli.cpython-311.pyc"),
+    ],
+)
+def test_what_is_private_or_made_does_not_reach_the_builder(name: str) -> None:
+    assert not reaches_builder(Path(name))
 
 
 def test_the_base_is_one_python_of_one_debian() -> None:
