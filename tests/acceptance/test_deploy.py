@@ -24,6 +24,7 @@ from support.requirement import need_program
 from support.stack import Stack
 from support.waiting import eventually
 
+_KEY = ("keys", "create", "operator", "--scope", "admin")
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -260,6 +261,34 @@ def test_flower_wants_a_password(image: Image, stack: Stack) -> None:
 
     assert refused.returncode == 2
     assert "answers 401" in workers.stderr
+
+
+@pytest.mark.skipif("api" not in _COMMANDS, reason="not there yet")
+def test_the_api_wants_a_key_before_it_starts(image: Image, stack: Stack) -> None:
+    port = free_port()
+    arguments = [a.replace("8400", str(port)) for a in stack.services["api"]["command"]]
+    env = {**image.environment, **stack.environment("api")}
+    folder = DEPLOY / "example"
+    check = ("python", "-IS", str(image.home / "healthcheck.py"))
+    health = stack.services["api"]["healthcheck"]["test"][-1].replace("8400", str(port))
+    assert stack.make_bucket().returncode == 0
+
+    refused = subprocess.run(
+        [image.program, *arguments], cwd=folder, env=env, capture_output=True, text=True
+    )
+    made = _in_image(image, image.program, *_KEY, env=stack.environment("worker"))
+    with subprocess.Popen([image.program, *arguments], cwd=folder, env=env) as api:
+        try:
+            eventually(lambda: _in_image(image, *check, health).returncode == 0, 30, "the API")
+            runs = _in_image(image, *check, f"http://127.0.0.1:{port}/v1/runs")
+        finally:
+            api.terminate()
+
+    # So that Compose and Kubernetes try again, and systemd does not.
+    assert refused.returncode == 2
+    assert "keys create" in refused.stderr
+    assert made.returncode == 0, made.stderr
+    assert "answers 401" in runs.stderr
 
 
 def _client(stack: Stack, secret: str | None = None) -> object:

@@ -75,7 +75,7 @@ def test_nothing_is_published_beyond_this_host(found: dict[str, Any]) -> None:
     ports = [(name, port) for name, service in found.items() for port in service.get("ports", ())]
 
     assert {(name, port["host_ip"], port["published"]) for name, port in ports} == {
-        ("api", "127.0.0.1", "8080"),
+        ("api", "127.0.0.1", "8400"),
         ("flower", "127.0.0.1", "5555"),
     }
 

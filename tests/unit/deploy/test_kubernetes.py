@@ -91,9 +91,22 @@ class _PodMonitor(_Exact):
     pod_metrics_endpoints: list[_Endpoint]
 
 
+class _Credentials(_Exact):
+    name: str
+    key: str
+
+
+class _Authorization(_Exact):
+    credentials: _Credentials
+
+
+class _GuardedEndpoint(_Endpoint):
+    authorization: _Authorization
+
+
 class _ServiceMonitor(_Exact):
     selector: _Selector
-    endpoints: list[_Endpoint]
+    endpoints: list[_GuardedEndpoint]
 
 
 # Of what others define, the part that is used here; the names were compared with their schemas by hand.
