@@ -197,7 +197,7 @@ def test_as_in_a_container_orphans_are_buried_and_sigterm_drains(
     image: Image, stack: Stack, tmp_path: Path
 ) -> None:
     """The entry point as process 1 of a process namespace, as an engine would start it."""
-    namespace = (need_program("unshare"), "--pid", "--fork", "--mount-proc")
+    namespace = (need_program("unshare"), "--pid", "--fork", "--kill-child", "--mount-proc")
     if subprocess.run([*namespace, "true"], capture_output=True).returncode:
         pytest.skip("this machine gives no process namespace")
     (entry,) = [c.value for c in stages()[-1] if c.cmd == "ENTRYPOINT"]
