@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# What the image of deploy/Dockerfile is able to do.
+IMAGE_EXTRAS := s3 postgres api flower metrics tracing logs encryption msgpack
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,10 +20,11 @@ demo: .venv/installed ## Run 336,776 real flights through eight stages, kill a w
 	FLIGHTS_OUT=flights-out $(BIN)/milepost demo -A examples.flights flights '{"name": "2013"}'
 	@echo "Chart and report: flights-out/2013/flights.png, flights-out/2013/report.html"
 
-servers: # What the tests need and no Python package brings: Debian's Redis, RabbitMQ, PostgreSQL and Chromium.
-	@missing=; for name in redis-server rabbitmq-server chromium; do \
+servers: # What the tests need and no Python package brings: servers, Chromium, systemd and tini, from Debian.
+	@missing=; for name in redis-server rabbitmq-server chromium tini; do \
 	  PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || missing="$$missing $$name"; \
-	done; ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	done; command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	[ -z "$$missing" ] || \
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } || \
@@ -42,9 +45,13 @@ bench: .venv/installed ## Measure against plain Celery, as ratios.
 pictures: .venv/installed ## Take the documentation's pictures again (needs chromium and redis-server).
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m pictures.flower
 
-lock: ## Renew requirements.lock (needs uv).
+lock: ## Renew requirements.lock, and deploy/*.lock from it (needs uv).
 	uv pip compile pyproject.toml --all-extras --group test --group check --group build --universal \
 	  --python-version 3.11 --generate-hashes --no-header --quiet -o requirements.lock
+	uv pip compile pyproject.toml $(addprefix --extra ,$(IMAGE_EXTRAS)) -c requirements.lock --universal \
+	  --python-version 3.11 --generate-hashes --no-header --quiet -o deploy/requirements.lock
+	uv pip compile --group build -c requirements.lock --universal \
+	  --python-version 3.11 --generate-hashes --no-header --quiet -o deploy/build.lock
 
 clean: ## Remove what the targets made.
 	rm -rf .venv .milepost flights-out dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -48,7 +48,7 @@ def _body(
         if given.keys() != {"run_id"} or (args and kwargs):
             raise TaskError(f"milepost.{command} takes a run_id and nothing else.")
         run_id = valid_name(given["run_id"])
-        give(app.lifecycle, run_id)
+        give(app.lifecycle.on_behalf_of("celery"), run_id)
         head = app.runs.get(run_id)
         return "deleted" if head is None else str(head.status)
 

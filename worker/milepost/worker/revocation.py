@@ -108,7 +108,7 @@ class Revocations(bootsteps.StartStopStep):
         try:
             head = self.app.runs.get(step.run_id)
             if head is not None and head.step == step and _is_current(head, worker, late):
-                self.app.runs.pause(step.run_id)
+                self.app.lifecycle.on_behalf_of("celery").pause(step.run_id)
                 _forget_stamp(step.run_id)
                 logger.warning(
                     "Run %s is paused, because its stage %s was revoked.", step.run_id, step.stage
