@@ -19,8 +19,9 @@ from celery.worker.state import revoked_stamps
 
 from milepost.checkpointing import CheckpointError, InvalidName
 from milepost.checkpointing.ids import valid_name
-from milepost.tasks import Milepost, RunStatus, liveness
+from milepost.tasks import Command, Conflict, Milepost, RunStatus, liveness
 from milepost.tasks.head import Head, Step
+from milepost.tasks.runs.registry import Note
 
 from .settings import WorkerSettings
 
@@ -108,7 +109,9 @@ class Revocations(bootsteps.StartStopStep):
         try:
             head = self.app.runs.get(step.run_id)
             if head is not None and head.step == step and _is_current(head, worker, late):
-                self.app.lifecycle.on_behalf_of("celery").pause(step.run_id)
+                # One that has ended meanwhile has nothing left to pause.
+                with suppress(Conflict):
+                    self.app.lifecycle.on_behalf_of("celery").pause(step.run_id)
                 _forget_stamp(step.run_id)
                 logger.warning(
                     "Run %s is paused, because its stage %s was revoked.", step.run_id, step.stage
@@ -143,6 +146,7 @@ class Revocations(bootsteps.StartStopStep):
                 continue
             _forget_stamp(run_id)
             if not status.ended:
+                self.app.runs.note(Note(run_id, "celery", Command.PAUSE, "revoked by its stamp"))
                 logger.warning("Run %s is paused, because it was revoked by its stamp.", run_id)
 
 
