@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from milepost.tasks.transitions import ALLOWED
+
 DOCS = Path(__file__).parents[2] / "docs"
 LARGEST = 150_000
 _PICTURE = re.compile(r"!\[[^\]]+\]\(\.\./images/([^)]+)\)")
@@ -19,3 +21,11 @@ def test_pictures_are_there_and_small_and_used() -> None:
     assert shown
     assert shown == there.keys()
     assert {name for name, size in there.items() if size > LARGEST} == set()
+
+
+def test_the_guide_has_the_table_of_commands_and_statuses() -> None:
+    """As the code has it."""
+    guide = (DOCS / "guides" / "operating.md").read_text()
+    rows = dict(re.findall(r"^\| ([a-z-]+) \| ((?:[a-z]+, )*[a-z]+) \|$", guide, re.MULTILINE))
+
+    assert rows == {str(c): ", ".join(sorted(allowed)) for c, allowed in ALLOWED.items()}
