@@ -93,6 +93,7 @@ def test_a_run_from_start_to_end(shell: Shell) -> None:
     assert shell.json("watch", "run-1", "--timeout", "30s")[-1]["status"] == "completed"
     assert shell.json("status", "run-1")[0]["stages_done"] == 2
     assert "completed" in shell("status", "run-1")
+    assert json.loads(shell("result", "run-1", "--timeout", "30s"))["n"] == 5
     assert [row["run_id"] for row in shell.json("runs", "--tag", "x")] == ["run-1"]
     assert "run-1" in shell("runs", "--status", "completed", "--since", "1h")
     assert [row["sequence"] for row in shell.json("checkpoints", "run-1")] == [2, 1, 0]
@@ -188,6 +189,7 @@ def test_a_group_is_retried_behind_its_canary(shell: Shell) -> None:
         (["edit", "run-1", "--patch", "{"], 2, "The patch is no JSON"),
         (["edit", "run-1", "--patch", "{}"], 4, "is completed; edit is for runs"),
         (["skip", "nobody"], 3, "No run nobody"),
+        (["result", "nobody"], 3, "No run nobody"),
         (["pause", "run-1"], 4, "is completed"),
         (["runs", "--since", "2030-13-01"], 2, "is no time"),
         (["start", "counting", "--at", "tomorrow"], 2, "is no time"),

@@ -23,6 +23,7 @@ _COMMANDS = {
     "status": "run_commands",
     "runs": "run_commands",
     "watch": "run_commands",
+    "result": "run_commands",
     "checkpoints": "run_commands",
     "failures": "failure_commands",
     "retry": "operate_commands",

@@ -123,6 +123,18 @@ def watch(run_id: str, app_name: str | None, timeout: str | None, as_lines: bool
 @click.command()
 @click.argument("run_id")
 @app_option
+@click.option("--timeout", help="Give up waiting after this long, such as 10m.")
+def result(run_id: str, app_name: str | None, timeout: str | None) -> None:
+    """Wait until a run has completed and print its last state as JSON."""
+    app = load_app(app_name)
+    run = app.run(app.lifecycle.head(run_id).run_id)
+    run.wait(None if timeout is None else seconds(timeout))
+    print_json(app.checkpoints.get(run.head.key).state)
+
+
+@click.command()
+@click.argument("run_id")
+@app_option
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("--state", "show_state", is_flag=True, help="Print the current state as JSON.")
 @json_option
