@@ -187,7 +187,7 @@ def test_a_group_is_retried_behind_its_canary(shell: Shell) -> None:
         (["rewind", "run-1", "--to", "nowhere"], 2, "has no stage 'nowhere'; it has up, check"),
         (["edit", "run-1"], 2, "either --patch or --state"),
         (["edit", "run-1", "--patch", "{"], 2, "The patch is no JSON"),
-        (["edit", "run-1", "--patch", "{}"], 4, "is completed; edit is for runs"),
+        (["edit", "run-1", "--patch", "{}"], 4, "is completed; only a run"),
         (["skip", "nobody"], 3, "No run nobody"),
         (["result", "nobody"], 3, "No run nobody"),
         (["pause", "run-1"], 4, "is completed"),

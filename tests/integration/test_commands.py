@@ -110,7 +110,7 @@ def test_skipping_the_last_stage_completes_the_run(line: Line) -> None:
     run.skip()
     assert (run.status, run.progress) == (RunStatus.COMPLETED, (4, 4))
     assert run.state.ran == ["a", "b", "c"]
-    with pytest.raises(Conflict, match="is completed; skip is for runs"):
+    with pytest.raises(Conflict, match="is completed; only a run"):
         run.skip()
 
 

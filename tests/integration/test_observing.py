@@ -120,7 +120,7 @@ def test_the_trace_survives_the_run_store(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Checkpoints carry it, so a run that is rebuilt goes on in its trace."""
-    monkeypatch.setattr("milepost.tasks.lifecycle.begin_trace", lambda pipeline, run_id: TRACE)
+    monkeypatch.setattr("milepost.tasks.starting.begin_trace", lambda pipeline, run_id: TRACE)
     site = Site(redis_url, f"file://{tmp_path}/log")
     try:
         run = site.begun("traced", 2)

@@ -21,17 +21,6 @@ from .loading import load_app
 from .options import app_option, json_option
 from .query_options import query_of, query_options
 
-_DONE = {
-    Command.RETRY: "retried",
-    Command.RESUME: "resumed",
-    Command.PAUSE: "paused",
-    Command.CANCEL: "cancelled",
-    Command.REWIND: "rewound",
-    Command.SKIP: "sent on",
-    Command.EDIT: "edited",
-    Command.DELETE: "deleted",
-    Command.TOP_UP: "topped up",
-}
 _BULK = (
     click.option("--dry-run", is_flag=True, help="Only count."),
     click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="So many a second."),
@@ -190,7 +179,7 @@ def _each(
     for run_id in run_ids:
         getattr(app.lifecycle, command.replace("-", "_"))(run_id, **arguments)
         if not as_lines:
-            click.echo(f"{run_id} {_DONE[command]}")
+            click.echo(f"{run_id} {command.done}")
         elif command is Command.DELETE:
             print_json({"run_id": run_id, "deleted": True})
         else:
@@ -209,7 +198,7 @@ def _many(
     with console.status("") as status:
 
         def show(summary: Summary) -> None:
-            status.update(f"{summary.done:,} {_DONE[command]}")
+            status.update(f"{summary.done:,} {command.done}")
 
         summary = app.bulk.apply(
             command,
@@ -225,9 +214,7 @@ def _many(
         print_json(asdict(summary))
         return
     verb = "would be" if summary.dry_run else "were" if summary.done != 1 else "was"
-    click.echo(
-        f"{summary.done:,} {'run' if summary.done == 1 else 'runs'} {verb} {_DONE[command]}."
-    )
+    click.echo(f"{summary.done:,} {'run' if summary.done == 1 else 'runs'} {verb} {command.done}.")
     if summary.refused:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in summary.refused.items())
         click.echo(f"Refused: {kinds}. For example: {summary.examples[0]}", err=True)

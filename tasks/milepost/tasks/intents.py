@@ -234,10 +234,11 @@ class Intents:
 
 def refusal(command: Command, run_id: str, status: RunStatus | None) -> Conflict:
     """Return the error of a command that a run's status does not allow."""
-    allowed = " or ".join(sorted(ALLOWED[command]))
+    *others, last = sorted(ALLOWED[command])
+    allowed = f"{', '.join(others)} or {last}"
+    moved = " It has moved on meanwhile." if status in ALLOWED[command] else ""
     return Conflict(
-        f"Run {run_id} is {status or 'gone'}; {command} is for runs that are {allowed}"
-        f"{' and have not moved on meanwhile' if status in ALLOWED[command] else ''}.",
+        f"Run {run_id} is {status or 'gone'}; only a run that is {allowed} can be {command.done}.{moved}",
         run_id=run_id,
         status=status,
     )

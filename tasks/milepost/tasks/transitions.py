@@ -22,6 +22,24 @@ class Command(StrEnum):
     TOP_UP = "top-up"
     DELETE = "delete"
 
+    @property
+    def done(self) -> str:
+        """What a run is to which it was done."""
+        return _DONE[self]
+
+
+_DONE = {
+    Command.RETRY: "retried",
+    Command.RESUME: "resumed",
+    Command.PAUSE: "paused",
+    Command.CANCEL: "cancelled",
+    Command.REWIND: "rewound",
+    Command.SKIP: "sent on",
+    Command.EDIT: "edited",
+    Command.FORK: "forked",
+    Command.TOP_UP: "topped up",
+    Command.DELETE: "deleted",
+}
 
 _QUEUED, _RUNNING, _SCHEDULED = RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.SCHEDULED
 _PAUSED, _FAILED = RunStatus.PAUSED, RunStatus.FAILED
