@@ -190,6 +190,7 @@ class Intents:
             try:
                 self._log.put(record)
             except AlreadyExists:
+                self._runtime.checkpoints.drop_pieces(record)
                 record = self._log.get(record.key)
         metadata = self._serializer.metadata(record.key, record.header)
         following: Next | None = None
@@ -224,6 +225,8 @@ class Intents:
             changes=changes,
         )
         if not self._runs.settle(head, landing):
+            if in_runs:
+                self._runtime.checkpoints.drop_pieces(record)
             return False
         now = self._runs.get(head.run_id)
         if now is not None and now.status is RunStatus.QUEUED:
