@@ -226,7 +226,10 @@ class Intents:
         )
         if not self._runs.settle(head, landing):
             if in_runs:
-                self._runtime.checkpoints.drop_pieces(record)
+                try:
+                    self._log.get(record.key)
+                except NotFound:
+                    self._runtime.checkpoints.drop_pieces(record)
             return False
         now = self._runs.get(head.run_id)
         if now is not None and now.status is RunStatus.QUEUED:
