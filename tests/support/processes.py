@@ -42,7 +42,8 @@ class Worker:
         self.pool = pool
         self.log = folder / f"{name}.log"
         self._folder = folder
-        self._env = {**os.environ, "PYTHONPATH": str(TESTS), "PYTHONWARNINGS": "", **env}
+        path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._env = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "", **env}
         self._command = [
             *(sys.executable, "-m", "celery", "-A", app, "worker"),
             *("-P", pool, "-c", str(concurrency), "-n", self.name),

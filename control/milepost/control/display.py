@@ -124,6 +124,14 @@ def checkpoints_table(history: Iterable[CheckpointMetadata]) -> Table:
     return table
 
 
+def plain_table(*columns: str) -> Table:
+    """Return a table of *columns*."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name)
+    return table
+
+
 def _table(*columns: str, first: str = "run") -> Table:
     """Return a table whose first column is an id: there to be copied, whatever else has to give way."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

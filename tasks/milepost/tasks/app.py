@@ -240,6 +240,10 @@ class Milepost:
                 ) from None
         return state
 
+    def is_stage(self, task: str) -> bool:
+        """Whether the Celery task of that name is a stage of a pipeline here."""
+        return task in self._tasks
+
     def has_foreign_tasks(self) -> bool:
         """Whether the Celery app runs tasks that are not stages."""
         return any(

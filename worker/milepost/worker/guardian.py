@@ -19,6 +19,7 @@ from milepost.tasks import Milepost, liveness
 from milepost.tasks.runs import Cause
 
 from .durability import weaknesses
+from .presence import Presence
 from .settings import WorkerSettings
 
 logger = logging.getLogger("milepost.worker")
@@ -50,6 +51,7 @@ class Guardian(bootsteps.StartStopStep):
         self._born = time.time()
         self._first_seen: dict[str, float] = {}
         self._wake = threading.Event()
+        self._presence = Presence(self.app, worker, self._stopping)
         self._threads = [
             threading.Thread(target=self._watch, name="milepost-guardian", daemon=True),
             threading.Thread(target=self._look_on, name="milepost-reconciler", daemon=True),
@@ -71,11 +73,13 @@ class Guardian(bootsteps.StartStopStep):
         if not self._prefork:
             platforms.signals["SIGQUIT"] = self._on_quit
         worker_process_shutdown.connect(self._on_child_leaving)
+        self._presence.start()
         for thread in self._threads:
             thread.start()
 
     def terminate(self, worker: Any) -> None:
         """Leave in haste (SIGQUIT): what is still held is handed back uncounted."""
+        self._presence.leave()
         liveness.announce_stop(self._runtime.folder)
         self._hand_back()
 
@@ -88,6 +92,7 @@ class Guardian(bootsteps.StartStopStep):
         self._wake.set()
         for thread in self._threads:
             thread.join(timeout=2)
+        self._presence.leave()
         self.app.close()
         liveness.withdraw_stop(self._runtime.folder)
 
@@ -173,6 +178,7 @@ class Guardian(bootsteps.StartStopStep):
         if self._prefork:
             os.kill(os.getpid(), signal.SIGQUIT)
         else:
+            self._presence.leave()
             # Threads cannot be interrupted, and Celery's cold shutdown does not know these pools.
             os._exit(1)
 

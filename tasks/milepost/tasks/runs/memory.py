@@ -115,6 +115,10 @@ class MemoryRunStore(Bookkeeper):
         page = tuple(found[:limit])
         return Page(page, cursor_at(page[-1]) if len(found) > limit else None)
 
+    def oldest(self, status: RunStatus, limit: int = 100) -> list[Head]:
+        heads = sorted(self._heads(), key=lambda head: (head.created_at, head.run_id))
+        return [head for head in heads if head.status is status][:limit]
+
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         return dict(Counter((head.pipeline, head.status) for head in self._heads()))
 
@@ -153,6 +157,9 @@ class MemoryRunStore(Bookkeeper):
 
     def kept_one(self, kind: str, name: str) -> str | None:
         return self.kept(kind).get(name)
+
+    def now(self) -> int:
+        return self._clock()
 
     def note(self, *notes: Note) -> None:
         with self._lock:

@@ -49,20 +49,23 @@ class RedisRegistry(Registry):
             value = self.client.hget(_kind(kind), name)
         return None if value is None else _text(value)
 
-    def note(self, *notes: Note) -> None:
+    def now(self) -> int:
         with translated(self.location):
             seconds, microseconds = self.client.time()
-            now = seconds * 1000 + microseconds // 1000
-            with self.client.pipeline(transaction=False) as pipe:
-                for note in notes:
-                    text = json.dumps([note.run_id, note.by, note.command, note.detail, now])
-                    pipe.lpush(_NOTES, text)
-                    if note.run_id:
-                        of_run = _notes_of(note.run_id)
-                        pipe.lpush(of_run, text)
-                        pipe.ltrim(of_run, 0, NOTES_OF_A_RUN - 1)
-                pipe.ltrim(_NOTES, 0, NOTES_OF_ALL - 1)
-                pipe.execute()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def note(self, *notes: Note) -> None:
+        now = self.now()
+        with translated(self.location), self.client.pipeline(transaction=False) as pipe:
+            for note in notes:
+                text = json.dumps([note.run_id, note.by, note.command, note.detail, now])
+                pipe.lpush(_NOTES, text)
+                if note.run_id:
+                    of_run = _notes_of(note.run_id)
+                    pipe.lpush(of_run, text)
+                    pipe.ltrim(of_run, 0, NOTES_OF_A_RUN - 1)
+            pipe.ltrim(_NOTES, 0, NOTES_OF_ALL - 1)
+            pipe.execute()
 
     def notes(self, run_id: str | None = None, limit: int = 100) -> list[Note]:
         name = _NOTES if run_id is None else _notes_of(run_id)

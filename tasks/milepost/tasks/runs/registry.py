@@ -39,6 +39,10 @@ class Registry(ABC):
         """Return one entry."""
 
     @abstractmethod
+    def now(self) -> int:
+        """Return what the store's clock says, in milliseconds."""
+
+    @abstractmethod
     def note(self, *notes: Note) -> None:
         """Write notes. The last hundred of a run are kept as long as it is, the last ten thousand of all."""
 

@@ -43,6 +43,9 @@ class SQLRegistry(Registry):
         query = select(entries.c.value).where(entries.c.kind == kind, entries.c.name == name)
         return self.database.single(lambda c: c.execute(query).scalar())
 
+    def now(self) -> int:
+        return self.database.single(_now)
+
     def note(self, *written: Note) -> None:
         def write(connection: Connection) -> None:
             now = _now(connection)

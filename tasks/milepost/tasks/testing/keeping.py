@@ -25,6 +25,11 @@ class Keeping(RunStoreCase):
         assert store.keep_first("secret", "session", "one") == "one"
         assert store.keep_first("secret", "session", "two") == "one"
 
+    def test_time_is_the_stores_and_goes_on(self, store: RunStore) -> None:
+        first = store.now()
+        created_at = created(store).created_at // 1000
+        assert first <= created_at <= store.now()
+
     def test_notes_are_told_newest_first(self, store: RunStore) -> None:
         run = created(store).run_id
         store.note(Note(run, "ann", "pause"), Note(run, "bob", "resume", "by hand"))
