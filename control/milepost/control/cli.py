@@ -27,6 +27,7 @@ _COMMANDS = {
     "cancel": "run_commands",
     "checkpoints": "run_commands",
     "recover": "recover_command",
+    "check": "check_command",
     "workers": "workers_command",
     "drain": "workers_command",
     "queues": "queues_command",
