@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from celery import _state
 
 from integration.deploys import Deploys
 from support.s3_server import MotoServer, store_url
@@ -21,3 +22,11 @@ def deploys(
     there = Deploys(redis_url, checkpoints)
     yield there
     there.close()
+
+
+@pytest.fixture
+def only_own_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tasks that pytest-celery shares with every app from apps that are made now."""
+    finalizers = _state._on_app_finalizers
+    built_in = {each for each in finalizers if each.__module__ == "celery.app.builtins"}
+    monkeypatch.setattr(_state, "_on_app_finalizers", built_in)

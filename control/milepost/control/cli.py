@@ -28,6 +28,7 @@ _COMMANDS = {
     "checkpoints": "run_commands",
     "recover": "recover_command",
     "check": "check_command",
+    "doctor": "doctor_command",
     "workers": "workers_command",
     "drain": "workers_command",
     "queues": "queues_command",

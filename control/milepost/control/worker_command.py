@@ -8,7 +8,7 @@ import sys
 import click
 
 from milepost.checkpointing import Misconfigured
-from milepost.worker.durability import weaknesses
+from milepost.worker.checks.at_start import weaknesses
 
 from .loading import load_app
 from .options import app_option
@@ -46,7 +46,7 @@ def worker(
         raise Misconfigured("A worker needs an application: -A MODULE or MILEPOST_APP.")
     app = load_app(app_name)
     if strict and (found := weaknesses(app)):
-        raise Misconfigured(" ".join(found))
+        raise Misconfigured(" ".join(map(str, found)))
     arguments = ["-P", pool, "-l", loglevel]
     # Workers of Milepost need no gossip: who holds what stands in the run store.
     arguments += ["--without-gossip", "--without-mingle"]

@@ -160,6 +160,11 @@ class Milepost:
         return self._runtime
 
     @property
+    def embedded_server(self) -> Any:
+        """The embedded server, where nothing else was named; else None."""
+        return self._server
+
+    @property
     def runs(self) -> RunStore:
         """The run store."""
         return self.runtime.runs

@@ -18,7 +18,7 @@ from milepost.checkpointing import CheckpointError
 from milepost.tasks import Milepost, liveness
 from milepost.tasks.runs import Cause
 
-from .durability import weaknesses
+from .checks.at_start import weaknesses
 from .presence import Presence
 from .settings import WorkerSettings
 
@@ -42,7 +42,7 @@ class Guardian(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **_: Any) -> None:
         self._settings = WorkerSettings()
         for weakness in weaknesses(self.app):
-            logger.warning(weakness)
+            logger.warning(str(weakness))
         self._prefork = "prefork" in worker.pool_cls.__module__
         self._stopping = threading.Event()
         self._cold = False

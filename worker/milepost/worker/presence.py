@@ -105,7 +105,7 @@ class Presence:
             holding=holding,
             busy=busy,
             known={
-                f"{versions.name} {pipeline.version}": tuple(pipeline.stages)
+                f"{versions.name} {pipeline.version}": pipeline.known_stages
                 for versions in pipelines
                 for pipeline in versions.known
             },

@@ -41,7 +41,7 @@ class WorkerReport:
     busy: dict[str, int] = field(default_factory=dict)
     """How many of those are of which queue."""
     known: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """The stages it can run, by pipeline and version: ``flights 2``."""
+    """The stages at which it can go on with a run, by pipeline and version: ``flights 2``."""
     software: dict[str, str] = field(default_factory=dict)
     """What it runs on: milepost, celery, kombu, redis, python."""
     clock_skew_ms: int = 0

@@ -161,6 +161,9 @@ class MemoryRunStore(Bookkeeper):
     def now(self) -> int:
         return self._clock()
 
+    def last_look(self) -> int | None:
+        return self._book.last_look
+
     def note(self, *notes: Note) -> None:
         with self._lock:
             self._notes.extendleft(replace(note, at=self._clock()) for note in notes)
@@ -194,7 +197,7 @@ class _MemoryBook(Book):
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._owners: dict[str, OwnerEntry] = {}
         self._trials: dict[str, str] = {}
-        self._looked: int | None = None
+        self.last_look: int | None = None
         self._last_created = 0
 
     def new_created_at(self) -> int:
@@ -264,7 +267,7 @@ class _MemoryBook(Book):
         self._trials[host] = run_id
 
     def looked(self) -> int | None:
-        looked, self._looked = self._looked, self.now
+        looked, self.last_look = self.last_look, self.now
         return looked
 
     def read_log(self, key: CheckpointKey) -> Record | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from milepost.checkpointing.redis_connection import prefix_of, translated
+from milepost.checkpointing.redis_connection import ALL_PREFIXES, prefix_of, translated
 
 from .registry import ASIDE_KEPT, NOTES_OF_A_RUN, NOTES_OF_ALL, Note, Registry
 
@@ -53,6 +53,12 @@ class RedisRegistry(Registry):
         with translated(self.location):
             seconds, microseconds = self.client.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def last_look(self) -> int | None:
+        with translated(self.location):
+            # A look sweeps all shards in one script.
+            looked = self.client.get(f"{ALL_PREFIXES[-1]}looked")
+        return int(_text(looked)) if looked else None
 
     def note(self, *notes: Note) -> None:
         now = self.now()

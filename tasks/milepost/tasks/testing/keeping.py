@@ -30,6 +30,14 @@ class Keeping(RunStoreCase):
         created_at = created(store).created_at // 1000
         assert first <= created_at <= store.now()
 
+    def test_the_last_look_is_known(self, store: RunStore) -> None:
+        assert store.last_look() is None
+        before = store.now()
+        store.look()
+        looked = store.last_look()
+        assert looked is not None
+        assert before <= looked <= store.now()
+
     def test_notes_are_told_newest_first(self, store: RunStore) -> None:
         run = created(store).run_id
         store.note(Note(run, "ann", "pause"), Note(run, "bob", "resume", "by hand"))
