@@ -52,6 +52,12 @@ def the_worker(app: Milepost, name: str) -> WorkerReport | None:
     return next((worker for worker in Fleet(app).workers() if worker.name == name), None)
 
 
+def executions(arena: Arena) -> list[tuple[str, str]]:
+    """Run and stage of every execution of a stage's body."""
+    effects = map(json.loads, arena.ledger.path.read_text().splitlines())
+    return [(effect["run"], effect["stage"]) for effect in effects]
+
+
 def milepost(arena: Arena, *words: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
@@ -134,20 +140,22 @@ def test_a_queue_is_paused_and_resumed_under_load(arena: Arena, app: Milepost) -
         eventually(stands_still, 15, "all that is open waiting on the queue")
         waiting = queued()
         assert waiting > 100, "the queue was paused too late to prove anything"
+        ran_before = len(executions(arena))
 
         stack.enter_context(arena.worker("threads")).wait_ready()
         late = app.start("relay", Trail())
         eventually(lambda: late.head.patience_ms >= 4_000, 20, "looks at what waits")
         assert stands_still()
         assert queued() == waiting + 1
+        assert len(executions(arena)) == ran_before
         [queue] = Fleet(app).queues()
         assert (queue.depth, queue.workers, queue.running) == (waiting + 1, 4, 0)
 
         assert milepost(arena, "queues", "resume", "milepost", "-A", APP).returncode == 0
         eventually(lambda: still(RunStatus.COMPLETED) == len(runs) + 1, 60, "all runs completed")
-    lines = arena.ledger.path.read_text().splitlines()
-    ran = Counter((effect["run"], effect["stage"]) for effect in map(json.loads, lines))
-    assert ran == {(run.id, stage): 1 for run in (*runs, late) for stage in STAGES}
+    assert Counter(executions(arena)) == {
+        (run.id, stage): 1 for run in (*runs, late) for stage in STAGES
+    }
 
 
 def test_one_queue_is_paused_and_others_go_on(arena: Arena) -> None:
