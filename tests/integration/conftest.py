@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery import _state
 
 from integration.command_line import Line
 from integration.deploys import Deploys
@@ -40,3 +41,11 @@ def line(
     with closing(there.app):
         yield there
     there.app.celery.close()
+
+
+@pytest.fixture
+def only_own_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tasks that pytest-celery shares with every app from apps that are made now."""
+    finalizers = _state._on_app_finalizers
+    built_in = {each for each in finalizers if each.__module__ == "celery.app.builtins"}
+    monkeypatch.setattr(_state, "_on_app_finalizers", built_in)

@@ -13,7 +13,7 @@ import pytest
 
 from acceptance.arena import APP
 from milepost.tasks import Milepost
-from milepost.worker.durability import weaknesses
+from milepost.worker.checks.at_start import weaknesses
 from support.processes import TESTS, Worker
 from support.redis_server import RedisServer
 
@@ -41,7 +41,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 )
 def test_weaknesses(server: RedisServer, says: list[str]) -> None:
     with closing(Milepost(server.url)) as app:
-        found = weaknesses(app)
+        found = [str(finding) for finding in weaknesses(app)]
 
     assert len(found) == len(says)
     assert all(text in sentence for text, sentence in zip(says, found, strict=True))
@@ -50,7 +50,7 @@ def test_weaknesses(server: RedisServer, says: list[str]) -> None:
 @pytest.mark.parametrize("server", [EVICTS], indirect=True)
 def test_a_weak_checkpoint_store_is_named_too(server: RedisServer, redis_url: str) -> None:
     with closing(Milepost(redis_url, checkpoints=server.url)) as app:
-        [found] = weaknesses(app)
+        [found] = map(str, weaknesses(app))
 
     assert found.startswith(f"{server.url} can lose runs: its eviction policy")
 
@@ -67,7 +67,11 @@ def test_a_worker_warns_and_a_strict_one_refuses(server: RedisServer, tmp_path: 
     refused = subprocess.run(
         [sys.executable, "-m", "milepost.control.cli", "worker", "-A", APP, "--strict"],
         cwd=tmp_path,
-        env={**os.environ, **env, "PYTHONPATH": str(TESTS)},
+        env={
+            **os.environ,
+            **env,
+            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+        },
         capture_output=True,
         text=True,
         timeout=60,

@@ -1,7 +1,8 @@
 """The ``milepost`` command.
 
 Exit codes: 0 done · 1 the run failed, was cancelled or needs a decision · 2 wrong usage or settings ·
-3 no such run · 4 the run's status does not allow it · 5 a store or broker does not answer · 6 not in time.
+3 no such run or worker · 4 the run's status does not allow it · 5 a store or broker does not answer ·
+6 not in time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import click
 from milepost.checkpointing import MilepostError, Refused, Unavailable
 from milepost.checkpointing.redaction import redact_output, redacted
 from milepost.tasks import Conflict, RunCancelled, RunFailed, RunPaused, UnknownRun
+from milepost.worker.errors import UnknownWorker
 
 _COMMANDS = {
     "worker": "worker_command",
@@ -39,13 +41,18 @@ _COMMANDS = {
     "notes": "failure_commands",
     "recover": "recover_command",
     "flower": "flower_command",
+    "check": "check_command",
+    "doctor": "doctor_command",
+    "workers": "workers_command",
+    "drain": "workers_command",
+    "queues": "queues_command",
     "server": "server_commands",
     "demo": "demo_command",
     "completion": "server_commands",
 }
 _EXIT = (
     ((RunFailed, RunCancelled, RunPaused), 1),
-    ((UnknownRun,), 3),
+    ((UnknownRun, UnknownWorker), 3),
     ((Conflict,), 4),
     ((Unavailable, Refused), 5),
     ((MilepostError,), 2),

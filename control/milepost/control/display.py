@@ -134,6 +134,14 @@ def checkpoints_table(history: Iterable[CheckpointMetadata]) -> Table:
     return listing
 
 
+def plain_table(*columns: str) -> Table:
+    """Return a table of *columns*."""
+    made = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in columns:
+        made.add_column(name)
+    return made
+
+
 def table(*columns: str, first: str = "run") -> Table:
     """Return a table whose first column is an id: there to be copied, whatever else has to give way."""
     made = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

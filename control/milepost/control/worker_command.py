@@ -9,7 +9,7 @@ import sys
 import click
 
 from milepost.checkpointing import Misconfigured
-from milepost.worker.durability import weaknesses
+from milepost.worker.checks.at_start import weaknesses
 
 from .loading import load_app
 from .options import app_option
@@ -51,7 +51,7 @@ def worker(
         os.environ["MILEPOST_LOG_FORMAT"] = log_format
     app = load_app(app_name)
     if strict and (found := weaknesses(app)):
-        raise Misconfigured(" ".join(found))
+        raise Misconfigured(" ".join(map(str, found)))
     arguments = ["-P", pool, "-l", loglevel]
     # Workers of Milepost need no gossip: who holds what stands in the run store.
     arguments += ["--without-gossip", "--without-mingle"]

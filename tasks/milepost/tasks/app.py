@@ -177,6 +177,11 @@ class Milepost:
             self._server.ensure()
 
     @property
+    def embedded_server(self) -> Any:
+        """The embedded server, where nothing else was named; else None."""
+        return self._server
+
+    @property
     def runs(self) -> RunStore:
         """The run store."""
         return self.runtime.runs

@@ -69,3 +69,8 @@ class Dispatch:
     def waiting(self, queue: str) -> int | None:
         """Return how many messages wait on a queue; None if the broker does not say."""
         return self._outbox.waiting(queue)
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where messages go."""
+        return self._outbox

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from secrets import token_hex
@@ -18,7 +19,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
 from .head import Step
-from .message import to_kwargs
+from .message import from_kwargs, to_kwargs
 from .runs import Push
 
 
@@ -154,15 +155,60 @@ class Outbox:
 
     def waiting(self, queue: str) -> int | None:
         """Return how many messages wait on *queue*; None if the broker is away."""
+        return self.waiting_on([queue]).get(queue)
+
+    def waiting_on(self, queues: Iterable[str]) -> dict[str, int]:
+        """Return how many messages wait on each of *queues*; empty if the broker is away."""
         try:
             with self._celery.connection_for_read() as connection:
-                try:
-                    declared = connection.default_channel.queue_declare(queue=queue, passive=True)
-                except connection.channel_errors:
-                    return 0  # On Redis an empty queue is one that does not exist.
-                return int(declared.message_count)
+                return {queue: _waiting(connection, queue) for queue in queues}
+        except self.errors:
+            return {}
+
+    def oldest(self, queue: str, limit: int = 3) -> list[Step] | None:
+        """Return the steps whose messages are taken next from *queue*, up to *limit* of each priority.
+
+        The messages stay where they are. None: the broker does not let itself be looked into, as Redis does.
+        """
+        try:
+            with self._celery.connection_for_read() as connection:
+                channel = connection.default_channel
+                if not isinstance(channel, kombu_redis.Channel):
+                    return None
+                with channel.conn_or_acquire() as client, client.pipeline() as pipe:
+                    for step in channel.priority_steps:
+                        key = channel.global_keyprefix + channel._q_for_pri(queue, step)
+                        pipe.lrange(key, -limit, -1)
+                    raw = [text for texts in pipe.execute() for text in reversed(texts)]
         except self.errors:
             return None
+        return [step for text in raw if (step := _step(text)) is not None]
+
+
+def _waiting(connection: Connection, queue: str) -> int:
+    channel = connection.default_channel
+    if isinstance(channel, kombu_redis.Channel):
+        # To declare it would ask first whether it is there, and that without `global_keyprefix`.
+        return int(channel._size(queue))
+    # An error closes a channel, so each queue has one of its own.
+    channel = connection.channel()
+    try:
+        declared = channel.queue_declare(queue=queue, passive=True)
+    except connection.channel_errors:
+        return 0
+    channel.close()
+    return int(declared.message_count)
+
+
+def _step(message: bytes) -> Step | None:
+    """Read a message as the Redis transport keeps it; None if it is for no stage."""
+    try:
+        envelope = json.loads(message)
+        args, kwargs, _ = json.loads(base64.b64decode(envelope["body"]))
+        step = from_kwargs(str(envelope["headers"]["task"]), tuple(args), kwargs)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return step if isinstance(step, Step) else None
 
 
 class _CaptureChannel(virtual.Channel):

@@ -156,6 +156,11 @@ class Pipeline:
             self._fingerprint = blake2b(json.dumps(shape).encode(), digest_size=8).hexdigest()
         return self._fingerprint
 
+    @property
+    def known_stages(self) -> tuple[str, ...]:
+        """All names under which a run can be due here: of stages, former ones and of removed stages."""
+        return (*self.stages, *self._former, *self.instead)
+
     def name_now(self, stage: str) -> str | None:
         """Return what the stage *stage*, of whatever version, is called now; None: it is no more."""
         return stage if stage in self.stages else self._former.get(stage)

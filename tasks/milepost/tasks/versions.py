@@ -77,6 +77,11 @@ class Versions:
         """The highest version."""
         return max(self._known.values(), key=lambda pipeline: order(pipeline.version))
 
+    @property
+    def known(self) -> list[Pipeline]:
+        """All versions that are defined."""
+        return [*self._known.values()]
+
     def of(self, version: str) -> Pipeline:
         """Return that version, else the highest."""
         return self._known.get(version) or self.current

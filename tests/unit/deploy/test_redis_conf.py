@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from milepost.tasks import Milepost
-from milepost.worker.durability import weaknesses
+from milepost.worker.checks.at_start import weaknesses
 from support.deployment import DEPLOY
 from support.redis_server import RedisServer
 

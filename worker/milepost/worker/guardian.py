@@ -19,7 +19,8 @@ from milepost.checkpointing import CheckpointError
 from milepost.tasks import Milepost, RunStatus, liveness
 from milepost.tasks.runs import Cause
 
-from .durability import weaknesses
+from .checks.at_start import weaknesses
+from .presence import Presence
 from .settings import WorkerSettings
 
 logger = logging.getLogger("milepost.worker")
@@ -42,7 +43,7 @@ class Guardian(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **_: Any) -> None:
         self._settings = WorkerSettings()
         for weakness in weaknesses(self.app):
-            logger.warning(weakness)
+            logger.warning(str(weakness))
         self._prefork = "prefork" in worker.pool_cls.__module__
         self._stopping = threading.Event()
         self._cold = False
@@ -51,6 +52,7 @@ class Guardian(bootsteps.StartStopStep):
         self._born = time.time()
         self._first_seen: dict[str, float] = {}
         self._wake = threading.Event()
+        self._presence = Presence(self.app, worker, self._stopping)
         self._threads = [
             threading.Thread(target=self._watch, name="milepost-guardian", daemon=True),
             threading.Thread(target=self._look_on, name="milepost-reconciler", daemon=True),
@@ -72,11 +74,13 @@ class Guardian(bootsteps.StartStopStep):
         if not self._prefork:
             platforms.signals["SIGQUIT"] = self._on_quit
         worker_process_shutdown.connect(self._on_child_leaving)
+        self._presence.start()
         for thread in self._threads:
             thread.start()
 
     def terminate(self, worker: Any) -> None:
         """Leave in haste (SIGQUIT): what is still held is handed back uncounted."""
+        self._presence.leave()
         liveness.announce_stop(self._runtime.folder)
         self._hand_back()
 
@@ -89,6 +93,7 @@ class Guardian(bootsteps.StartStopStep):
         self._wake.set()
         for thread in self._threads:
             thread.join(timeout=2)
+        self._presence.leave()
         self.app.close()
         liveness.withdraw_stop(self._runtime.folder)
 
@@ -183,6 +188,7 @@ class Guardian(bootsteps.StartStopStep):
         if self._prefork:
             os.kill(os.getpid(), signal.SIGQUIT)
         else:
+            self._presence.leave()
             # Threads cannot be interrupted, and Celery's cold shutdown does not know these pools.
             os._exit(1)
 

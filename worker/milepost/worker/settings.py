@@ -38,3 +38,6 @@ class WorkerSettings(Environment):
 
     home: Path = Path(".milepost")
     """Where the embedded server keeps its data."""
+
+    forget_worker_seconds: float = Field(default=300.0, gt=0)
+    """How long a worker that fell silent is still shown."""

@@ -92,6 +92,11 @@ class TieredCheckpointStore(CheckpointStore):
         self._thread.start()
 
     @property
+    def tiers(self) -> tuple[RedisCheckpointStore, CheckpointStore]:
+        """The hot tier and the cold one."""
+        return self._hot, self._cold
+
+    @property
     def location(self) -> str:
         return f"{self._hot.location}|{self._cold.location}" + ("" if self._is_sync else "|async")
 

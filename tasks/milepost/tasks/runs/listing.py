@@ -41,6 +41,10 @@ class RunListing(ABC):
         """
 
     @abstractmethod
+    def oldest(self, status: RunStatus, limit: int = 100) -> list[Head]:
+        """Return the runs of a status that were started first, oldest first."""
+
+    @abstractmethod
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return how many runs there are by pipeline and status; none is not mentioned."""
 

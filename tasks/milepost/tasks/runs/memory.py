@@ -115,6 +115,10 @@ class MemoryRunStore(Bookkeeper):
         page = tuple(found[:limit])
         return Page(page, cursor_at(page[-1]) if len(found) > limit else None)
 
+    def oldest(self, status: RunStatus, limit: int = 100) -> list[Head]:
+        heads = sorted(self._heads(), key=lambda head: (head.created_at, head.run_id))
+        return [head for head in heads if head.status is status][:limit]
+
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         return dict(Counter((head.pipeline, head.status) for head in self._heads()))
 
@@ -154,6 +158,12 @@ class MemoryRunStore(Bookkeeper):
     def kept_one(self, kind: str, name: str) -> str | None:
         return self.kept(kind).get(name)
 
+    def now(self) -> int:
+        return self._clock()
+
+    def last_look(self) -> int | None:
+        return self._book.last_look
+
     def note(self, *notes: Note) -> None:
         with self._lock:
             self._notes.extendleft(replace(note, at=self._clock()) for note in notes)
@@ -187,7 +197,7 @@ class _MemoryBook(Book):
         self._held: defaultdict[str, set[str]] = defaultdict(set)
         self._owners: dict[str, OwnerEntry] = {}
         self._trials: dict[str, str] = {}
-        self._looked: int | None = None
+        self.last_look: int | None = None
         self._last_created = 0
 
     def new_created_at(self) -> int:
@@ -257,7 +267,7 @@ class _MemoryBook(Book):
         self._trials[host] = run_id
 
     def looked(self) -> int | None:
-        looked, self._looked = self._looked, self.now
+        looked, self.last_look = self.last_look, self.now
         return looked
 
     def read_log(self, key: CheckpointKey) -> Record | None:

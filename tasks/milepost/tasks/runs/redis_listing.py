@@ -75,6 +75,16 @@ class RedisListing(RunListing):
         page = tuple(found[:limit])
         return Page(page, cursor_at(page[-1]) if len(found) > limit else None)
 
+    def oldest(self, status: RunStatus, limit: int = 100) -> list[Head]:
+        with translated(self.location):
+            with self.client.pipeline(transaction=False) as pipe:
+                for prefix in ALL_PREFIXES:
+                    pipe.zrange(f"{prefix}status:{status}", 0, limit - 1, withscores=True)
+                replies = pipe.execute()
+            rows = sorted((score, name) for reply in replies for name, score in reply)
+            heads = self._heads([name.decode() for _, name in rows[:limit]])
+        return [head for head in heads if head.status is status]
+
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         with translated(self.location):
             with self.client.pipeline(transaction=False) as pipe:

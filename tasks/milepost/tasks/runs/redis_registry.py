@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from milepost.checkpointing.redis_connection import prefix_of, translated
+from milepost.checkpointing.redis_connection import ALL_PREFIXES, prefix_of, translated
 
 from .registry import ASIDE_KEPT, NOTES_OF_A_RUN, NOTES_OF_ALL, Note, Registry
 
@@ -49,20 +49,29 @@ class RedisRegistry(Registry):
             value = self.client.hget(_kind(kind), name)
         return None if value is None else _text(value)
 
-    def note(self, *notes: Note) -> None:
+    def now(self) -> int:
         with translated(self.location):
             seconds, microseconds = self.client.time()
-            now = seconds * 1000 + microseconds // 1000
-            with self.client.pipeline(transaction=False) as pipe:
-                for note in notes:
-                    text = json.dumps([note.run_id, note.by, note.command, note.detail, now])
-                    pipe.lpush(_NOTES, text)
-                    if note.run_id:
-                        of_run = _notes_of(note.run_id)
-                        pipe.lpush(of_run, text)
-                        pipe.ltrim(of_run, 0, NOTES_OF_A_RUN - 1)
-                pipe.ltrim(_NOTES, 0, NOTES_OF_ALL - 1)
-                pipe.execute()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def last_look(self) -> int | None:
+        with translated(self.location):
+            # A look sweeps all shards in one script.
+            looked = self.client.get(f"{ALL_PREFIXES[-1]}looked")
+        return int(_text(looked)) if looked else None
+
+    def note(self, *notes: Note) -> None:
+        now = self.now()
+        with translated(self.location), self.client.pipeline(transaction=False) as pipe:
+            for note in notes:
+                text = json.dumps([note.run_id, note.by, note.command, note.detail, now])
+                pipe.lpush(_NOTES, text)
+                if note.run_id:
+                    of_run = _notes_of(note.run_id)
+                    pipe.lpush(of_run, text)
+                    pipe.ltrim(of_run, 0, NOTES_OF_A_RUN - 1)
+            pipe.ltrim(_NOTES, 0, NOTES_OF_ALL - 1)
+            pipe.execute()
 
     def notes(self, run_id: str | None = None, limit: int = 100) -> list[Note]:
         name = _NOTES if run_id is None else _notes_of(run_id)

@@ -39,6 +39,14 @@ class Registry(ABC):
         """Return one entry."""
 
     @abstractmethod
+    def now(self) -> int:
+        """Return what the store's clock says, in milliseconds."""
+
+    @abstractmethod
+    def last_look(self) -> int | None:
+        """Return when somebody last looked after runs, by that clock; None: nobody has yet."""
+
+    @abstractmethod
     def note(self, *notes: Note) -> None:
         """Write notes. The last hundred of a run are kept as long as it is, the last ten thousand of all."""
 

@@ -45,6 +45,15 @@ class SQLListing(RunListing):
         page = tuple(found[:limit])
         return Page(page, cursor_at(page[-1]) if len(found) > limit else None)
 
+    def oldest(self, status: RunStatus, limit: int = 100) -> list[Head]:
+        first = (
+            select(runs.c.head)
+            .where(runs.c.status == status)
+            .order_by(runs.c.created_at, runs.c.run_id)
+            .limit(limit)
+        )
+        return [load(text) for text in self._all(first)]
+
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         query = select(runs.c.pipeline, runs.c.status, func.count()).group_by(
             runs.c.pipeline, runs.c.status

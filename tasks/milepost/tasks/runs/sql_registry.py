@@ -11,7 +11,7 @@ from milepost.checkpointing.sql_connection import Database
 from milepost.checkpointing.stores.sql_tables import now_ms
 
 from .registry import ASIDE_KEPT, NOTES_OF_ALL, Note, Registry
-from .sql_tables import aside, entries, notes
+from .sql_tables import aside, entries, notes, state
 
 
 class SQLRegistry(Registry):
@@ -42,6 +42,14 @@ class SQLRegistry(Registry):
     def kept_one(self, kind: str, name: str) -> str | None:
         query = select(entries.c.value).where(entries.c.kind == kind, entries.c.name == name)
         return self.database.single(lambda c: c.execute(query).scalar())
+
+    def now(self) -> int:
+        return self.database.single(_now)
+
+    def last_look(self) -> int | None:
+        query = select(state.c.value).where(state.c.name == "looked")
+        looked = self.database.single(lambda c: c.execute(query).scalar())
+        return None if looked is None else int(looked)
 
     def note(self, *written: Note) -> None:
         def write(connection: Connection) -> None:

@@ -25,6 +25,19 @@ class Keeping(RunStoreCase):
         assert store.keep_first("secret", "session", "one") == "one"
         assert store.keep_first("secret", "session", "two") == "one"
 
+    def test_time_is_the_stores_and_goes_on(self, store: RunStore) -> None:
+        first = store.now()
+        created_at = created(store).created_at // 1000
+        assert first <= created_at <= store.now()
+
+    def test_the_last_look_is_known(self, store: RunStore) -> None:
+        assert store.last_look() is None
+        before = store.now()
+        store.look()
+        looked = store.last_look()
+        assert looked is not None
+        assert before <= looked <= store.now()
+
     def test_notes_are_told_newest_first(self, store: RunStore) -> None:
         run = created(store).run_id
         store.note(Note(run, "ann", "pause"), Note(run, "bob", "resume", "by hand"))

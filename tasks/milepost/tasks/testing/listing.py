@@ -23,6 +23,12 @@ class Listing(RunStoreCase):
         assert page.items == tuple(reversed(heads))
         assert page.cursor is None
 
+    def test_the_oldest_of_a_status(self, store: RunStore) -> None:
+        first, _, third, fourth = created(store), claimed(store), created(store), created(store)
+        assert store.oldest(RunStatus.QUEUED) == [first, third, fourth]
+        assert store.oldest(RunStatus.QUEUED, limit=2) == [first, third]
+        assert store.oldest(RunStatus.PAUSED) == []
+
     def test_pages_show_each_run_once(self, store: RunStore) -> None:
         ids = [created(store).run_id for _ in range(23)]
         for size in (1, 7, 23):
