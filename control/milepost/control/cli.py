@@ -26,6 +26,8 @@ _COMMANDS = {
     "checkpoints": "run_commands",
     "recover": "recover_command",
     "server": "server_commands",
+    "api": "api_command",
+    "keys": "keys_command",
     "demo": "demo_command",
     "completion": "server_commands",
 }
