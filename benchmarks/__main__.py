@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from . import (
+    api,
     checkpoint,
     growth,
     large,
@@ -22,7 +23,7 @@ from .server import Server
 
 _BENCHMARKS = {
     module.NAME: module
-    for module in (throughput, recovery, checkpoint, stores, large, growth, round_trips)
+    for module in (throughput, recovery, checkpoint, stores, large, growth, round_trips, api)
 }
 
 

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from milepost.checkpointing import MilepostError
-from milepost.tasks import Head
 
-from .documents import Document, RunDocument
-from .etag import etag, is_known
+from .documents import Document
+from .etag import is_known
+from .glances import Glance
 from .problems import INVALID, MEDIA_TYPE, Problem, http_problem, problem_of
 
 logger = logging.getLogger("milepost.api")
@@ -30,25 +30,18 @@ def answer(
     return Response(to_json(document), status, headers, "application/json")
 
 
-def described(head: Head) -> tuple[str, bytes]:
-    """Return the tag and the JSON of a run."""
-    body = to_json(RunDocument.of(head, traceback=True))
-    return etag(head, body), body
-
-
 def run_answer(
     request: Request,
-    tag: str,
-    body: bytes,
+    glance: Glance,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return a run; 304 without it if the client has it."""
-    told = {"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})}
+    told = {"ETag": glance.tag, "Cache-Control": "private, no-cache", **(headers or {})}
     known = request.headers.get("if-none-match")
-    if known is not None and request.method == "GET" and is_known(known, tag):
+    if known is not None and request.method == "GET" and is_known(known, glance.tag):
         return Response(status_code=304, headers=told)
-    return Response(body, status, told, "application/json")
+    return Response(glance.body, status, told, "application/json")
 
 
 def problem_response(problem: Problem) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -16,6 +16,7 @@ from milepost.tasks.lifecycle import Lifecycle
 
 from .etag import check_match
 from .feed import Feed
+from .glances import Glance, Glances
 from .identity import Identities, Identity
 from .keys import Keys
 from .rates import Rates
@@ -37,6 +38,7 @@ class Site:
         self._long = CapacityLimiter(_LONG_CALLS)
         self.identities = Identities(self.keys, self.call)
         self.rates = Rates(settings.api_rate_per_second, settings.api_rate_burst)
+        self.glances = Glances(app.runs, self.call)
         self.feed = Feed(app.runs, settings, self.call)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -58,9 +60,16 @@ class Site:
             UnknownRun: There is none, or it is another tenant's, which looks the same.
         """
         head = self.app.runs.get(run_id)
-        if head is None or identity.tenant not in ("", head.tenant):
+        if head is None or not _may_see(identity, head):
             raise UnknownRun(f"There is no run {run_id}.", run_id=run_id)
         return head
+
+    async def glance(self, run_id: str, identity: Identity) -> Glance:
+        """Return how a run stands that *identity* may see; raises as `head` does."""
+        glance = await self.glances.at(run_id)
+        if glance is None or not _may_see(identity, glance.head):
+            raise UnknownRun(f"There is no run {run_id}.", run_id=run_id)
+        return glance
 
     def command(
         self,
@@ -79,15 +88,14 @@ class Site:
         return self.app.runs.get(run_id)
 
 
-def _site(connection: HTTPConnection) -> Site:
-    site: Site = connection.app.state.site
-    return site
+def _may_see(identity: Identity, head: Head) -> bool:
+    return identity.tenant in ("", head.tenant)
 
 
 async def site_of(connection: HTTPConnection) -> Site:
     """Return the site that serves *connection*."""
-    return _site(connection)
+    site: Site = connection.app.state.site
+    return site
 
 
 Here = Annotated[Site, Depends(site_of)]
-Parts = dict[str, Any]

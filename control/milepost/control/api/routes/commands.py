@@ -16,8 +16,9 @@ from ..arguments import IfMatch, Operator, RunId
 from ..bodies import Edit, Fork, Rewind, TopUp
 from ..documents import RunDocument
 from ..etag import check_match
+from ..glances import Glance
 from ..identity import Identity
-from ..responses import described, run_answer
+from ..responses import run_answer
 from ..route import ApiRoute
 from ..site import Here, Site
 
@@ -32,13 +33,13 @@ def _command(name: str) -> dict[str, Any]:
 async def _done(
     site: Site, request: Request, run_id: str, identity: Identity, if_match: str | None, do: Do
 ) -> Response:
-    def work() -> tuple[str, bytes]:
+    def work() -> Glance:
         head = site.command(run_id, identity, if_match, do)
         if head is None:
             raise UnknownRun(f"Run {run_id} was deleted meanwhile.", run_id=run_id)
-        return described(head)
+        return Glance.at(head)
 
-    return run_answer(request, *await site.call(work))
+    return run_answer(request, await site.call(work))
 
 
 @router.post("/v1/runs/{run_id}/retry", **_command("retry"))
@@ -148,14 +149,14 @@ async def fork_run(
 ) -> Response:
     """Start another run from what this one had before a stage."""
 
-    def work() -> tuple[str, str, bytes]:
+    def work() -> Glance:
         check_match(if_match, site.head(run_id, identity))
         lifecycle = site.app.lifecycle.on_behalf_of(identity.name)
         new = lifecycle.fork(run_id, fork.stage, as_run=fork.run_id)
-        return new, *described(site.head(new, identity))
+        return Glance.at(site.head(new, identity))
 
-    new, tag, body = await site.call(work)
-    return run_answer(request, tag, body, 201, {"Location": f"/v1/runs/{new}"})
+    new = await site.call(work)
+    return run_answer(request, new, 201, {"Location": f"/v1/runs/{new.head.run_id}"})
 
 
 @router.delete("/v1/runs/{run_id}", operation_id="deleteRun", status_code=204)

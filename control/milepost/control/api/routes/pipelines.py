@@ -26,9 +26,10 @@ from ..documents import (
     StageDocument,
     StartedRun,
 )
+from ..glances import Glance
 from ..identity import Identity
 from ..problems import FORBIDDEN, Kind, Problem
-from ..responses import answer, described, run_answer
+from ..responses import answer, run_answer
 from ..route import ApiRoute
 from ..site import Here, Site
 
@@ -62,7 +63,7 @@ async def start_run(
     if start.run_id is not None and idempotency_key is not None:
         raise Misconfigured("A start takes a run_id or an Idempotency-Key, not both.")
 
-    def do() -> tuple[bool, str, bytes]:
+    def do() -> tuple[bool, Glance]:
         pipeline, options = _pipeline(site, name), _options(start, identity)
         run_id = start.run_id
         if idempotency_key is not None:
@@ -74,11 +75,11 @@ async def start_run(
         head = site.app.runs.get(order.run_id)
         if head is None:
             raise UnknownRun(f"Run {order.run_id} was deleted at once.", run_id=order.run_id)
-        return stood is None, *described(head)
+        return stood is None, Glance.at(head)
 
-    new, tag, body = await site.call(do)
-    where = {"Location": f"/v1/runs/{json.loads(body)['run_id']}"}
-    return run_answer(request, tag, body, 201 if new else 200, where)
+    new, glance = await site.call(do)
+    where = {"Location": f"/v1/runs/{glance.head.run_id}"}
+    return run_answer(request, glance, 201 if new else 200, where)
 
 
 @router.post("/v1/pipelines/{name}/runs:batch", operation_id="startRuns", response_model=Batch)

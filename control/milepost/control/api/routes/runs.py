@@ -16,8 +16,8 @@ from milepost.tasks.query import EVERY_RUN
 from ..arguments import CONDITIONAL, Reader, RunId
 from ..bodies import RunListing
 from ..documents import NoteDocument, Notes, RunDocument, RunsPage, StateDocument
-from ..identity import Identity
-from ..responses import answer, described, run_answer
+from ..glances import Glance
+from ..responses import answer, run_answer
 from ..route import ApiRoute
 from ..site import Here, Site
 
@@ -52,12 +52,7 @@ async def list_runs(
 )
 async def get_run(run_id: RunId, identity: Reader, site: Here, request: Request) -> Response:
     """Tell how a run stands."""
-    tag, body = await site.call(_read, site, run_id, identity)
-    return run_answer(request, tag, body)
-
-
-def _read(site: Site, run_id: str, identity: Identity) -> tuple[str, bytes]:
-    return described(site.head(run_id, identity))
+    return run_answer(request, await site.glance(run_id, identity))
 
 
 @router.get("/v1/runs/{run_id}/wait", operation_id="waitForRun", response_model=RunDocument)
@@ -69,10 +64,10 @@ async def wait_for_run(
     timeout: Annotated[float, Query(ge=0, le=60, allow_inf_nan=False)] = 30.0,
 ) -> Response:
     """Answer when a run has ended, or needs a decision, or time is up: `ended` and `status` tell which."""
-    head = await site.call(site.head, run_id, identity)
+    head = (await site.glance(run_id, identity)).head
     if not _is_done(head) and timeout:
         head = await _wait(site, head, time.monotonic() + timeout)
-    return run_answer(request, *described(head))
+    return run_answer(request, Glance.at(head))
 
 
 def _is_done(head: Head) -> bool:
