@@ -12,8 +12,6 @@ from milepost.tasks import Milepost
 from .loading import load_app
 from .options import app_option
 
-_GRACE_SECONDS = 5
-
 
 @click.command()
 @app_option
@@ -38,7 +36,7 @@ def api(app_name: str | None, host: str, port: int, loglevel: str, access_log: b
         import uvicorn
 
         from .api.app import create_app
-        from .api.connection import connection_class
+        from .api.server import server_config
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("milepost"):
             raise
@@ -53,20 +51,8 @@ def api(app_name: str | None, host: str, port: int, loglevel: str, access_log: b
             "(milepost keys create NAME --scope admin), or serve 127.0.0.1."
         )
     served = create_app(app, settings)
-    config = uvicorn.Config(
-        served,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http=connection_class(settings.api_header_seconds, settings.api_stall_seconds),
-        ws="websockets-sansio",
-        ws_max_size=4096,
-        ws_per_message_deflate=False,
-        log_level=loglevel.lower(),
-        access_log=access_log,
-        server_header=False,
-        limit_concurrency=settings.api_connections,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+    config = server_config(
+        served, settings, host=host, port=port, loglevel=loglevel, access_log=access_log
     )
     server = uvicorn.Server(config)
     listener = config.bind_socket()
