@@ -33,10 +33,8 @@ def api(app_name: str | None, host: str, port: int, loglevel: str, access_log: b
     """
     app = load_app(app_name)
     try:
-        import uvicorn
-
         from .api.app import create_app
-        from .api.server import server_config
+        from .api.server import ApiServer, server_config
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("milepost"):
             raise
@@ -54,7 +52,6 @@ def api(app_name: str | None, host: str, port: int, loglevel: str, access_log: b
     config = server_config(
         served, settings, host=host, port=port, loglevel=loglevel, access_log=access_log
     )
-    server = uvicorn.Server(config)
     listener = config.bind_socket()
     bound = listener.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
@@ -65,7 +62,7 @@ def api(app_name: str | None, host: str, port: int, loglevel: str, access_log: b
         click.echo(f"    {site.identities.make_local()}")
         click.echo("Sign in once, within an hour, with")
         click.echo(f"    http://{shown}:{bound}/sign-in?code={site.identities.make_code()}")
-    server.run(sockets=[listener])
+    ApiServer(config).run(sockets=[listener])
 
 
 def _has_key(app: Milepost) -> bool:

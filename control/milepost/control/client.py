@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from milepost.checkpointing import CheckpointMetadata
+from milepost.checkpointing.ids import valid_name
 
 from .api.documents import (
     Batch,
@@ -80,7 +82,7 @@ class Client(Requests):
             body["run_id"] = run_id
         elif key is None:
             key = uuid4().hex
-        path = f"/v1/pipelines/{pipeline}/runs"
+        path = f"/v1/pipelines/{valid_name(pipeline, 'pipeline')}/runs"
         return self._post(path, body, RunDocument, key=key, repeat=True)
 
     def start_many(
@@ -100,11 +102,17 @@ class Client(Requests):
         ]
         key = idempotency_key or (uuid4().hex if run_ids is None else None)
         body = {"runs": runs, **plain(options)}
-        return self._post(f"/v1/pipelines/{pipeline}/runs:batch", body, Batch, key=key, repeat=True)
+        return self._post(
+            f"/v1/pipelines/{valid_name(pipeline, 'pipeline')}/runs:batch",
+            body,
+            Batch,
+            key=key,
+            repeat=True,
+        )
 
     def run(self, run_id: str) -> RunDocument:
         """Return how a run stands."""
-        return self._read(f"/v1/runs/{run_id}", RunDocument)
+        return self._read(f"/v1/runs/{valid_name(run_id)}", RunDocument)
 
     def runs(self, *, limit: int | None = None, **conditions: Any) -> Iterator[RunDocument]:
         """Yield runs, youngest first, a page at a time.
@@ -136,7 +144,7 @@ class Client(Requests):
             left = _LONGEST_WAIT if end is None else max(0.0, end - time.monotonic())
             slice_ = min(_LONGEST_WAIT, left)
             run = self._read(
-                f"/v1/runs/{run_id}/wait",
+                f"/v1/runs/{valid_name(run_id)}/wait",
                 RunDocument,
                 {"timeout": slice_},
                 timeout=slice_ + 10,
@@ -149,13 +157,13 @@ class Client(Requests):
 
     def state(self, run_id: str) -> Any:
         """Return the current state as JSON: the result, when the run has completed."""
-        return self._read(f"/v1/runs/{run_id}/state", StateDocument).state
+        return self._read(f"/v1/runs/{valid_name(run_id)}/state", StateDocument).state
 
     def checkpoints(self, run_id: str, *, kind: str = "commit") -> Iterator[CheckpointMetadata]:
         """Yield what is known of a run's checkpoints, the last first."""
         asked: dict[str, Any] = {"limit": 100, "kind": kind}
         while True:
-            page = self._read(f"/v1/runs/{run_id}/checkpoints", CheckpointsPage, asked)
+            page = self._read(f"/v1/runs/{valid_name(run_id)}/checkpoints", CheckpointsPage, asked)
             yield from page.items
             if page.cursor is None:
                 return
@@ -163,11 +171,14 @@ class Client(Requests):
 
     def checkpoint(self, run_id: str, checkpoint_id: str) -> CheckpointDocument:
         """Return one checkpoint with its state."""
-        return self._read(f"/v1/runs/{run_id}/checkpoints/{checkpoint_id}", CheckpointDocument)
+        return self._read(
+            f"/v1/runs/{valid_name(run_id)}/checkpoints/{valid_name(checkpoint_id)}",
+            CheckpointDocument,
+        )
 
     def notes(self, run_id: str | None = None, limit: int = 100) -> tuple[NoteDocument, ...]:
         """Return who did what, to a run or to all, newest first."""
-        path = "/v1/notes" if run_id is None else f"/v1/runs/{run_id}/notes"
+        path = "/v1/notes" if run_id is None else f"/v1/runs/{valid_name(run_id)}/notes"
         return self._read(path, Notes, {"limit": limit}).items
 
     def retry(self, run_id: str, **condition: str) -> RunDocument:
@@ -218,7 +229,7 @@ class Client(Requests):
     def delete(self, run_id: str, *, if_match: str | None = None) -> None:
         """Forget a run that has ended or is paused."""
         headers = {} if if_match is None else {"If-Match": if_match}
-        self._send("DELETE", f"/v1/runs/{run_id}", headers=headers)
+        self._send("DELETE", f"/v1/runs/{valid_name(run_id)}", headers=headers)
 
     def bulk(
         self,
@@ -249,7 +260,7 @@ class Client(Requests):
 
     def drain(self, worker: str) -> None:
         """Let a worker finish and leave."""
-        self._send("POST", f"/v1/workers/{worker}/drain")
+        self._send("POST", f"/v1/workers/{quote(worker, safe='')}/drain")
 
     def queues(self) -> tuple[QueueDocument, ...]:
         """Return the queues."""
@@ -257,11 +268,11 @@ class Client(Requests):
 
     def pause_queue(self, queue: str) -> None:
         """Let no worker take from a queue."""
-        self._send("POST", f"/v1/queues/{queue}/pause")
+        self._send("POST", f"/v1/queues/{quote(queue, safe='')}/pause")
 
     def resume_queue(self, queue: str) -> None:
         """Let workers take from a queue again."""
-        self._send("POST", f"/v1/queues/{queue}/resume")
+        self._send("POST", f"/v1/queues/{quote(queue, safe='')}/resume")
 
     def keys(self) -> tuple[KeyDocument, ...]:
         """Return all keys, without their secrets."""
@@ -276,7 +287,7 @@ class Client(Requests):
 
     def revoke_key(self, key_id: str) -> None:
         """Let a key be good no more."""
-        self._send("DELETE", f"/v1/keys/{key_id}")
+        self._send("DELETE", f"/v1/keys/{valid_name(key_id)}")
 
     def events(
         self, run_id: str | None = None, *, after: str | None = None, **conditions: Any
@@ -289,12 +300,14 @@ class Client(Requests):
             after: The `id` of the last event seen.
             **conditions: Without *run_id*: as those of `runs`.
         """
-        path = "/v1/events" if run_id is None else f"/v1/runs/{run_id}/events"
+        path = "/v1/events" if run_id is None else f"/v1/runs/{valid_name(run_id)}/events"
         return read_events(self._http, path, plain(conditions), after, self._retries)
 
     def _command(
         self, run_id: str, name: str, body: Any = None, *, if_match: str | None = None
     ) -> RunDocument:
         headers = {} if if_match is None else {"If-Match": if_match}
-        answer = self._send("POST", f"/v1/runs/{run_id}/{name}", json=body, headers=headers)
+        answer = self._send(
+            "POST", f"/v1/runs/{valid_name(run_id)}/{name}", json=body, headers=headers
+        )
         return RunDocument.model_validate_json(answer.content)

@@ -71,7 +71,7 @@ class Requests:
         repeat: bool = False,
         timeout: float | None = None,
     ) -> D:
-        headers = {} if key is None else {"Idempotency-Key": key}
+        headers = {} if key is None else {b"Idempotency-Key": key.encode()}
         answer = self._send(
             "POST", path, repeat=repeat, json=body, headers=headers, timeout=timeout
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -48,15 +46,9 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
     settings = settings or ApiSettings()
     site, metrics = Site(app, settings), ApiMetrics()
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await site.feed.close()
-
     api = FastAPI(
         title="Milepost",
         version=version("milepost"),
-        lifespan=lifespan,
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,

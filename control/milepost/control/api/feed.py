@@ -36,7 +36,8 @@ _FOLLOWED = 5_000
 """How many runs that were seen unfinished are looked at again until they end."""
 _REMEMBERED = 20_000
 _REPLAYED = 10_000
-_IDLE_SECONDS = 5.0
+_LINGER_SECONDS = 15.0
+"""How long it goes on looking for nobody: who lost a connection comes back for what was missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,12 @@ class Subscription:
         self._queue.put_nowait(event)
 
     def drop(self) -> None:
-        """Tell it no more."""
+        """Tell it no more: it is too slow."""
         self.dropped = True
+        self.end()
+
+    def end(self) -> None:
+        """Tell it no more: the server ends."""
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(None)
@@ -113,6 +118,7 @@ class Feed:
         self._seen: OrderedDict[str, Head] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
         self._primed = False
+        self._left_at = 0.0
 
     def __len__(self) -> int:
         return len(self._subscriptions)
@@ -161,6 +167,7 @@ class Feed:
             self._watched[key] -= 1
             if not self._watched[key]:
                 del self._watched[key]
+                self._left_at = time.monotonic() if run_id is None else self._left_at
             if subscription.dropped:
                 self.dropped += 1
                 logger.warning("A client that follows %s was too slow.", run_id or "runs")
@@ -170,7 +177,7 @@ class Feed:
         if self._task is not None:
             self._task.cancel()
         for subscription in self._subscriptions:
-            subscription.drop()
+            subscription.end()
 
     def id_of(self, event: Event) -> str:
         """Return the id that a client can go on from."""
@@ -196,7 +203,7 @@ class Feed:
                 idle_since = None
             elif idle_since is None:
                 idle_since = time.monotonic()
-            elif time.monotonic() - idle_since > _IDLE_SECONDS:
+            elif time.monotonic() - idle_since > _LINGER_SECONDS:
                 self._primed = False
                 self._seen.clear()
                 return
@@ -212,7 +219,8 @@ class Feed:
             await asyncio.sleep(max(self._settings.api_poll_seconds, took))
 
     async def _look(self) -> None:
-        general = "" in self._watched
+        left = self._primed and time.monotonic() - self._left_at < _LINGER_SECONDS
+        general = "" in self._watched or left
         watched = [run_id for run_id in self._watched if run_id]
         if general and not self._primed:
             # What is there already is no news, but of runs that somebody follows.

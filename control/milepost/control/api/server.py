@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import uvicorn
 from fastapi import FastAPI
 
@@ -38,3 +40,14 @@ def server_config(
         limit_concurrency=settings.api_connections,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+
+
+class ApiServer(uvicorn.Server):
+    """Uvicorn, but streams are ended when it is told to stop: it waits for whatever has not ended."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End streams, let requests finish, and stop."""
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        await app.state.site.feed.close()
+        await super().shutdown(sockets)

@@ -51,7 +51,7 @@ class Site:
 
     async def call_long(self, function: Callable[[], T]) -> T:
         """Call what may take minutes; others are not kept waiting by it, but by a few of its like."""
-        return await anyio.to_thread.run_sync(function, limiter=self._long)
+        return await anyio.to_thread.run_sync(function, limiter=self._long, abandon_on_cancel=True)
 
     def head(self, run_id: str, identity: Identity) -> Head:
         """Return a run that *identity* may see.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
 from milepost.tasks import Bulk as Commands
@@ -26,7 +28,7 @@ class _TimeIsUp(Exception):
 
 
 @router.post("/v1/bulk", operation_id="commandRuns", response_model=BulkDocument)
-async def command_runs(bulk: Bulk, identity: Operator, site: Here) -> Response:
+async def command_runs(bulk: Bulk, identity: Operator, site: Here, request: Request) -> Response:
     """Do a command on every run that a query finds and whose status allows it, youngest first.
 
     When time is up it answers with what it has done; the same request again does the rest. If the client goes
@@ -61,7 +63,14 @@ async def command_runs(bulk: Bulk, identity: Operator, site: Here) -> Response:
             return BulkDocument.of(last, complete=False)
         return BulkDocument.of(summary, complete=True)
 
+    async def listen() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            continue
+        gone.set()
+
+    listening = asyncio.create_task(listen())
     try:
         return answer(await site.call_long(work))
     finally:
         gone.set()
+        listening.cancel()
