@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from . import (
+    api,
     checkpoint,
     growth,
     large,
@@ -33,6 +34,7 @@ _BENCHMARKS = {
         growth,
         starting,
         listing,
+        api,
         round_trips,
     )
 }

@@ -15,7 +15,6 @@ import psutil
 import pytest
 from botocore.config import Config
 
-from milepost.control.cli import _COMMANDS
 from support.deployment import DEPLOY, seconds, stages
 from support.image import Image
 from support.ports import free_port
@@ -260,7 +259,6 @@ def test_flower_wants_a_password(image: Image, stack: Stack) -> None:
     assert "answers 401" in workers.stderr
 
 
-@pytest.mark.skipif("api" not in _COMMANDS, reason="not there yet")
 def test_the_api_wants_a_key_before_it_starts(image: Image, stack: Stack) -> None:
     port = free_port()
     arguments = [a.replace("8400", str(port)) for a in stack.services["api"]["command"]]

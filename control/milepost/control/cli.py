@@ -47,6 +47,8 @@ _COMMANDS = {
     "drain": "workers_command",
     "queues": "queues_command",
     "server": "server_commands",
+    "api": "api_command",
+    "keys": "keys_command",
     "demo": "demo_command",
     "completion": "server_commands",
 }

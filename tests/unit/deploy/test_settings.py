@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
-from _pytest.mark import ParameterSet
 
 from milepost.checkpointing.environment import Environment
 from milepost.control.cli import _COMMANDS
@@ -17,8 +15,6 @@ from milepost.control.options import app_option
 from support.deployment import DEPLOY, ROOT, pods, stages, texts, unit, units
 
 GUIDE = ROOT / "docs/guides/deploy.md"
-# Each is used before it is there; the test of one that has come fails until its name is gone from here.
-_TO_COME = {"api", "keys"}
 _NAME = re.compile(r"MILEPOST_[A-Z][A-Z0-9_]*")
 
 
@@ -68,17 +64,12 @@ def _commands() -> dict[str, set[str]]:
     return found
 
 
-def _params(names: Iterable[str]) -> list[ParameterSet]:
-    late = pytest.mark.xfail(strict=True, reason="not there yet")
-    return [pytest.param(n, marks=late if n in _TO_COME else ()) for n in sorted(names)]
-
-
-@pytest.mark.parametrize("name", _params(_used()))
+@pytest.mark.parametrize("name", sorted(_used()))
 def test_every_variable_is_a_setting(name: str) -> None:
     assert name in _known(), f"in {_used()[name]}"
 
 
-@pytest.mark.parametrize("command", _params(["api", "flower", "keys", "worker"]))
+@pytest.mark.parametrize("command", ["api", "flower", "keys", "worker"])
 def test_every_command_exists(command: str) -> None:
     assert command in _commands()
     assert command in _COMMANDS, f"in {_commands()[command]}"

@@ -337,6 +337,10 @@ class RunStore(RunListing, Registry):
     def get(self, run_id: str) -> Head | None:
         """Return the head of a run."""
 
+    def get_many(self, run_ids: Sequence[str]) -> list[Head | None]:
+        """Return the heads of runs in their order; None: there is none."""
+        return [self.get(run_id) for run_id in run_ids]
+
     def close(self) -> None:
         """Give back connections. Closing twice is harmless."""
         return

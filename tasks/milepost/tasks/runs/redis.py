@@ -313,6 +313,13 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
             raw: Any = self.client.hgetall(f"{prefix_of(run_id)}run:{run_id}")
         return Head.from_fields(raw.items()) if raw else None
 
+    def get_many(self, run_ids: Sequence[str]) -> list[Head | None]:
+        with translated(self.location), self.client.pipeline(transaction=False) as pipe:
+            for run_id in run_ids:
+                pipe.hgetall(f"{prefix_of(run_id)}run:{run_id}")
+            replies: list[Any] = pipe.execute() if run_ids else []
+        return [Head.from_fields(raw.items()) if raw else None for raw in replies]
+
     def close(self) -> None:
         self.client.close()
 

@@ -1,0 +1,80 @@
+"""The HTTP API as an ASGI application."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from milepost.checkpointing import MilepostError
+from milepost.tasks import Milepost
+
+from . import openapi
+from .fleet import has_fleet
+from .front import Front
+from .metrics import ApiMetrics
+from .problems import Problem
+from .responses import on_http_error, on_invalid, on_milepost_error, on_problem
+from .routes import (
+    bulk,
+    checkpoints,
+    commands,
+    events,
+    failures,
+    fleet,
+    health,
+    keys,
+    notes,
+    pipelines,
+    runs,
+)
+from .settings import ApiSettings
+from .site import Site
+
+
+def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
+    """Return the API of *app* for any ASGI server; `milepost api` runs it with limits that only a server has.
+
+    Raises:
+        Unavailable: A store does not answer.
+    """
+    settings = settings or ApiSettings()
+    site, metrics = Site(app, settings), ApiMetrics()
+
+    api = FastAPI(
+        title="Milepost",
+        version=version("milepost"),
+        # Their pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=[Middleware(Front, metrics=metrics)],
+        exception_handlers={
+            Problem: on_problem,
+            MilepostError: on_milepost_error,
+            HTTPException: on_http_error,
+            RequestValidationError: on_invalid,
+        },
+    )
+    api.state.site = site
+    api.state.metrics = metrics
+    routers = [runs, checkpoints, pipelines, commands, bulk, failures, notes, keys]
+    routers += [fleet] if has_fleet() else []
+    tables = [module.router for module in routers]
+    tables += [events.router, events.sockets, health.router, health.guarded]
+    if settings.api_metrics_public:
+        # Before the one that needs a key.
+        tables.insert(0, health.open_metrics)
+    for table in tables:
+        # As they are: including them would wrap each, which every request pays for.
+        api.router.routes.extend(table.routes)
+    if find_spec("milepost.control.dashboard") is not None:
+        api.include_router(import_module("milepost.control.dashboard").router(site))
+    api.openapi = lambda: openapi.describe(api)  # type: ignore[method-assign]
+    return api

@@ -1,0 +1,170 @@
+"""Commands on one run; each is noted under the name of the key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from milepost.tasks import UnknownRun
+from milepost.tasks.lifecycle import Lifecycle
+
+from ..arguments import IfMatch, Operator, RunId
+from ..bodies import Edit, Fork, Rewind, TopUp
+from ..documents import RunDocument
+from ..etag import check_match
+from ..glances import Glance
+from ..identity import Identity
+from ..responses import run_answer
+from ..route import ApiRoute
+from ..site import Here, Site
+
+router = APIRouter(route_class=ApiRoute, tags=["commands"])
+Do = Callable[[Lifecycle], object]
+
+
+def _command(name: str) -> dict[str, Any]:
+    return {"operation_id": f"{name}Run", "response_model": RunDocument}
+
+
+async def _done(
+    site: Site, request: Request, run_id: str, identity: Identity, if_match: str | None, do: Do
+) -> Response:
+    def work() -> Glance:
+        head = site.command(run_id, identity, if_match, do)
+        if head is None:
+            raise UnknownRun(f"Run {run_id} was deleted meanwhile.", run_id=run_id)
+        return Glance.at(head)
+
+    return run_answer(request, await site.call(work))
+
+
+@router.post("/v1/runs/{run_id}/retry", **_command("retry"))
+async def retry_run(
+    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
+) -> Response:
+    """Let a failed run go on at the stage that failed, or a scheduled one now."""
+    return await _done(site, request, run_id, identity, if_match, lambda do: do.retry(run_id))
+
+
+@router.post("/v1/runs/{run_id}/resume", **_command("resume"))
+async def resume_run(
+    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
+) -> Response:
+    """Let a paused run go on."""
+    return await _done(site, request, run_id, identity, if_match, lambda do: do.resume(run_id))
+
+
+@router.post("/v1/runs/{run_id}/pause", **_command("pause"))
+async def pause_run(
+    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
+) -> Response:
+    """Stop a run before its next stage; a stage that runs is let finish."""
+    return await _done(site, request, run_id, identity, if_match, lambda do: do.pause(run_id))
+
+
+@router.post("/v1/runs/{run_id}/cancel", **_command("cancel"))
+async def cancel_run(
+    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
+) -> Response:
+    """End a run; a stage in flight learns of it, and its result is refused."""
+    return await _done(site, request, run_id, identity, if_match, lambda do: do.cancel(run_id))
+
+
+@router.post("/v1/runs/{run_id}/skip", **_command("skip"))
+async def skip_stage(
+    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
+) -> Response:
+    """Go on behind the stage due, with the state it would have got."""
+    return await _done(site, request, run_id, identity, if_match, lambda do: do.skip(run_id))
+
+
+@router.post("/v1/runs/{run_id}/rewind", **_command("rewind"))
+async def rewind_run(
+    run_id: RunId,
+    rewind: Rewind,
+    identity: Operator,
+    site: Here,
+    request: Request,
+    if_match: IfMatch = None,
+) -> Response:
+    """Go on from before a stage, with the state the run had there; what came after is left behind."""
+
+    def do(lifecycle: Lifecycle) -> None:
+        lifecycle.rewind(run_id, rewind.stage)
+
+    return await _done(site, request, run_id, identity, if_match, do)
+
+
+@router.post("/v1/runs/{run_id}/edit", **_command("edit"))
+async def edit_run(
+    run_id: RunId,
+    edit: Edit,
+    identity: Operator,
+    site: Here,
+    request: Request,
+    if_match: IfMatch = None,
+) -> Response:
+    """Replace or patch the state that the stage due gets; it is validated before anything is written."""
+
+    def do(lifecycle: Lifecycle) -> None:
+        lifecycle.edit(run_id, edit.state, patch=edit.patch)
+
+    return await _done(site, request, run_id, identity, if_match, do)
+
+
+@router.post("/v1/runs/{run_id}/top-up", **_command("topUp"))
+async def top_up_run(
+    run_id: RunId,
+    more: TopUp,
+    identity: Operator,
+    site: Here,
+    request: Request,
+    if_match: IfMatch = None,
+) -> Response:
+    """Raise limits of a run's budget; a run that was paused for them is then to be resumed."""
+
+    def do(lifecycle: Lifecycle) -> None:
+        lifecycle.top_up(run_id, more.amounts)
+
+    return await _done(site, request, run_id, identity, if_match, do)
+
+
+@router.post(
+    "/v1/runs/{run_id}/fork",
+    operation_id="forkRun",
+    response_model=RunDocument,
+    status_code=201,
+)
+async def fork_run(
+    run_id: RunId,
+    fork: Fork,
+    identity: Operator,
+    site: Here,
+    request: Request,
+    if_match: IfMatch = None,
+) -> Response:
+    """Start another run from what this one had before a stage."""
+
+    def work() -> Glance:
+        check_match(if_match, site.head(run_id, identity))
+        lifecycle = site.app.lifecycle.on_behalf_of(identity.name)
+        new = lifecycle.fork(run_id, fork.stage, as_run=fork.run_id)
+        return Glance.at(site.head(new, identity))
+
+    new = await site.call(work)
+    return run_answer(request, new, 201, {"Location": f"/v1/runs/{new.head.run_id}"})
+
+
+@router.delete("/v1/runs/{run_id}", operation_id="deleteRun", status_code=204)
+async def delete_run(
+    run_id: RunId, identity: Operator, site: Here, if_match: IfMatch = None
+) -> Response:
+    """Forget a run that has ended or is paused, with its checkpoints."""
+    await site.call(
+        site.command, run_id, identity, if_match, lambda lifecycle: lifecycle.delete(run_id)
+    )
+    return Response(status_code=204)
