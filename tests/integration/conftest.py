@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from integration.dashboard import Dashboard, dashboard_on
 from integration.deploys import Deploys
 from support.s3_server import MotoServer, store_url
 
@@ -21,3 +22,9 @@ def deploys(
     there = Deploys(redis_url, checkpoints)
     yield there
     there.close()
+
+
+@pytest.fixture
+def board(redis_url: str) -> Iterator[Dashboard]:
+    with dashboard_on(redis_url) as there:
+        yield there

@@ -1,4 +1,4 @@
-"""A fleet at work, for pictures and tests of the dashboard: real runs of real pipelines, made in this process."""
+"""Pipelines, runs and a fleet for tests and pictures of the dashboard; runs move in this process."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from milepost.control.api.keys import Keys, Scope
-from milepost.control.dashboard import routes
+from milepost.control.dashboard import Site, routes
 from milepost.tasks import Milepost
 
 from .ports import free_port
@@ -25,7 +25,8 @@ class DashboardSite(Server):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         api = FastAPI(openapi_url=None)
-        api.include_router(routes(app, fleet))
+        self.site = Site(app, fleet)
+        api.include_router(routes(self.site))
         config = uvicorn.Config(api, host="127.0.0.1", port=self.port, log_level="warning")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

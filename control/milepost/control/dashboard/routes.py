@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-
-from milepost.tasks import Milepost
 
 from ..api.keys import Scope
 from .bulk_page import begin_bulk, bulk_job_page, bulk_page
@@ -19,7 +15,6 @@ from .fleet_page import drain_worker, fleet_page, pause_queue, resume_queue
 from .protection import protect
 from .run_page import run_page
 from .runs_page import runs_page
-from .session import Doorkeeper
 from .sign_in import choose_theme, sign_in, sign_in_page, sign_out, signed_in
 from .site import Site
 from .start_page import start_page, start_run
@@ -27,14 +22,8 @@ from .static_files import StaticFiles
 from .storage_page import storage_page
 
 
-def routes(app: Milepost, fleet: Any = None, doorkeeper: Doorkeeper | None = None) -> APIRouter:
-    """Return the pages of *app*, to be mounted at the root; none is part of the OpenAPI description.
-
-    Args:
-        fleet: Reports on workers and queues; by default a `Fleet` of *app*.
-        doorkeeper: Knows the keys that sign in; by default those in the run store.
-    """
-    site = Site(app, fleet, doorkeeper)
+def routes(site: Site) -> APIRouter:
+    """Return the pages of a site, to be mounted at the root; none is part of the OpenAPI description."""
     static = StaticFiles.load()
     site.templates.globals["version"] = static.version
     router = APIRouter(include_in_schema=False)

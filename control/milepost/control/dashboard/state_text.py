@@ -63,13 +63,20 @@ def read_state(text: str) -> Any:
         StateUnreadable: It is none; line and column are named.
     """
     try:
-        return json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=_no_number)
+        # A lone surrogate can be read, but never written.
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as error:
         raise StateUnreadable(
             f"This is no JSON: {error.msg} in line {error.lineno}, column {error.colno}."
         ) from None
-    except (RecursionError, ValueError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+    except (RecursionError, UnicodeEncodeError, ValueError) as error:
+        reason = str(error)
+        if isinstance(error, RecursionError):
+            reason = "it is nested too deep"
+        elif isinstance(error, UnicodeEncodeError):
+            reason = "it has half of a surrogate pair"
         raise StateUnreadable(f"This is no JSON: {reason}.") from None
 
 
