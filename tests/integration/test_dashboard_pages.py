@@ -8,14 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 
 from integration.dashboard import Dashboard
+from milepost.checkpointing import Unavailable
+from milepost.checkpointing.stores.redis import LogKeys
 from milepost.control.api.keys import Scope
 from milepost.tasks import Milepost, RunStatus
 from support.dashboard_scene import work
 from support.dashboard_visitor import Visitor
 
-HOSTILE = "\"><img src=x onerror=alert(1)></script></textarea>{{7*7}}\u202egnp.exe\x00\x1b[31m"
+HOSTILE = '"><img src=x onerror=alert(1)></script></textarea>{{7*7}}\u202egnp.exe\x00\x1b[31m'
 
 
 def ids(page: str) -> list[str]:
@@ -23,7 +26,9 @@ def ids(page: str) -> list[str]:
     return re.findall(r'<th scope="row" class="id"><a href="/runs/([^"]+)"', page)
 
 
-def start(app: Milepost, run_id: str, customer: str = "acme", steps: int = 0, **options: Any) -> None:
+def start(
+    app: Milepost, run_id: str, customer: str = "acme", steps: int = 0, **options: Any
+) -> None:
     """Start an invoice and take so many steps."""
     app.start("invoices", {"customer": customer}, run_id=run_id, **options)
     work(app, run_id, steps)
@@ -65,7 +70,7 @@ def test_runs_are_found_by_every_condition(board: Dashboard, visitor: Visitor) -
         ("tag=%00", "tag"),
         ("since=yesterday", "since"),
         ("until=-5m", "until"),
-        ("since=99999999999999999999d", "since"),
+        ("since=99999999999999999999d", ""),
         ("status=odd", "status"),
         ("since=0001-01-01", ""),
         ("cursor=forged", ""),
@@ -92,7 +97,7 @@ def test_pages_are_turned(board: Dashboard, visitor: Visitor) -> None:
         path = older[1] if older else ""
 
     assert [len(page) for page in seen] == [50, 50, 20]
-    assert sorted(sum(seen, [])) == names
+    assert sorted(name for page in seen for name in page) == names
 
 
 def test_tabs_count(board: Dashboard, visitor: Visitor) -> None:
@@ -135,7 +140,6 @@ def test_a_run_shows_its_stages(board: Dashboard, visitor: Visitor) -> None:
 
     page = visitor.text("/runs/r")
 
-    rows = re.findall(r'<tr class="(\w+)[^"]*">\s*<th scope="row">.*?</use>.*?<span>(?:<a[^>]*>)?(\w+)', page, re.S)
     rows = re.findall(r'<tr class="(input|stage|due|ahead)', page)
     assert rows == ["input", "stage", "stage", "due"]
     assert "usd" in page
@@ -156,7 +160,6 @@ def test_waiting_and_crashes_are_told(board: Dashboard, visitor: Visitor) -> Non
 
     assert "1 crashed" in page
     assert "lost workers at this stage" in visitor.text("/runs")
-    assert "No run has" not in failures
     assert re.search(r'id="struggling".*?href="/runs/r"', failures, re.S)
 
 
@@ -201,7 +204,7 @@ def test_a_huge_state_is_never_on_a_page(board: Dashboard, visitor: Visitor) -> 
 
 
 def test_long_texts_are_cut(board: Dashboard, visitor: Visitor) -> None:
-    board.app.start("texts", {"text": "long " * 200_000}, run_id="r", tags=["t" * 128] * 1)
+    board.app.start("texts", {"text": "long " * 200_000}, run_id="r", tags=["t" * 128])
     work(board.app, "r")
 
     for path in ("/runs", "/runs/r", "/failures", "/storage"):
@@ -209,15 +212,15 @@ def test_long_texts_are_cut(board: Dashboard, visitor: Visitor) -> None:
 
 
 def test_a_damaged_checkpoint_leaves_the_page_standing(board: Dashboard, visitor: Visitor) -> None:
-    import redis
-
     start(board.app, "r", steps=2)
+    head, keys = board.app.runs.get("r"), LogKeys.of("r")
+    assert head is not None
+    checkpoint = board.app.checkpoints.list_checkpoints("r")[0].checkpoint_id
     with redis.Redis.from_url(board.app.runs.location) as client:
-        (log,) = [key for key in client.scan_iter("*r*") if client.type(key) == b"hash" and b"log" in key] or [None]
-        if log is None:
-            pytest.skip("the log is kept in another way")
-        for field in client.hkeys(log):
-            client.hset(log, field, b"junk")
+        client.hset(keys.bodies, head.at, b"junk")
+        assert 'class="flash bad"' in visitor.text(f"/runs/r/checkpoints/{checkpoint}")
+        assert visitor.get(f"/runs/r/checkpoints/{checkpoint}/file").status_code == 400
+        client.hset(keys.headers, head.at, b"junk")
 
     page = visitor.text("/runs/r")
 
@@ -228,7 +231,6 @@ def test_nothing_hostile_gets_through(board: Dashboard, visitor: Visitor) -> Non
     """Into errors, states, notes and messages put aside."""
     board.app.start("texts", {"text": HOSTILE}, run_id="r")
     work(board.app, "r")
-    board.app.lifecycle.on_behalf_of(HOSTILE).pause("r") if False else None
     board.app.runs.put_aside(HOSTILE, HOSTILE)
     board.app.lifecycle.on_behalf_of(HOSTILE).rewind("r", "first")
     assert board.app.runs.get("r").status is RunStatus.QUEUED  # type: ignore[union-attr]
@@ -265,8 +267,6 @@ def test_the_audit_trail_is_narrowed_to_one(board: Dashboard, visitor: Visitor) 
 
 
 def test_a_store_that_does_not_answer_is_said(board: Dashboard, visitor: Visitor) -> None:
-    from milepost.checkpointing import Unavailable
-
     def down(*_: Any, **__: Any) -> None:
         raise Unavailable("The store at redis://somewhere does not answer.")
 

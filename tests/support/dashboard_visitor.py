@@ -40,7 +40,7 @@ class Visitor:
         assert found, "no form on the page"
         return found[1]
 
-    def post(self, path: str, headers: dict[str, str] | None = None, **form: Any) -> httpx.Response:
+    def post(self, path: str, headers: Any = None, **form: Any) -> httpx.Response:
         """Send a form from one of our pages."""
         if "csrf" not in form:
             form["csrf"] = self.token

@@ -88,7 +88,7 @@ def _milliseconds(text: str) -> int:
         at = datetime.fromisoformat(text)
     except ValueError:
         try:
-            return int((time.time() - seconds(text)) * 1000)
+            return max(0, int((time.time() - seconds(text)) * 1000))
         except MilepostError:
             raise ValueError(
                 f"{text[:40]!r} is no time: expected 90m, 2d or 2026-01-31 08:00 (UTC)."
