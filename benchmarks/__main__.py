@@ -8,6 +8,7 @@ import click
 
 from . import (
     checkpoint,
+    dashboard,
     growth,
     large,
     machine,
@@ -22,7 +23,7 @@ from .server import Server
 
 _BENCHMARKS = {
     module.NAME: module
-    for module in (throughput, recovery, checkpoint, stores, large, growth, round_trips)
+    for module in (throughput, recovery, checkpoint, stores, large, growth, round_trips, dashboard)
 }
 
 

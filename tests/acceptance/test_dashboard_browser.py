@@ -14,6 +14,7 @@ from milepost.control.api.keys import Scope
 from milepost.tasks import RunStatus
 from support.chromium import Watched, chromium
 from support.dashboard_scene import work, working
+from support.dashboard_site import DashboardSite
 from support.redis_server import RedisServer
 from support.waiting import eventually
 
@@ -203,6 +204,26 @@ def test_a_page_keeps_itself_up_to_date(browser: Browser, board: Dashboard) -> N
 
     expect(page.locator("#way")).to_contain_text("send")
     assert watched.complaints == []
+
+
+def test_a_page_follows_the_events_of_its_run(browser: Browser, board: Dashboard) -> None:
+    """Where the API sends them, nobody has to ask: the page is up to date within a moment."""
+    board.app.start("invoices", {"customer": "acme"}, run_id="followed")
+    with DashboardSite(board.app, board.fleet, hosted=True) as site:
+        watched = Watched(browser.new_context())
+        page, asked = watched.page, []
+        page.goto(f"{site.url}/sign-in?key={site.key()}")
+        page.wait_for_url("**/runs")
+        with page.expect_response("**/events") as stream:
+            page.goto(f"{site.url}/runs/followed")
+        assert stream.value.status == 200
+        page.on("request", lambda request: asked.append(request.url))
+        work(board.app, "followed", 1)
+        expect(page.locator("#way .due")).to_contain_text("charge", timeout=2_000)
+        work(board.app, "followed")
+        expect(page.locator("#status")).to_contain_text("completed", timeout=2_000)
+    assert watched.complaints == []
+    assert 1 <= len(asked) <= 20
 
 
 def test_the_canary_is_watched(browser: Browser, board: Dashboard) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from secrets import token_hex
 
 import pytest
@@ -11,6 +12,8 @@ from integration.dashboard import Dashboard
 from milepost.control.api.keys import Keys, Scope
 from milepost.control.dashboard import session as sessions
 from support.dashboard_scene import work
+from support.dashboard_site import DashboardSite
+from support.dashboard_visitor import Visitor
 
 PAGES = (
     "/runs",
@@ -295,3 +298,31 @@ def test_stores_are_named_without_passwords(board: Dashboard) -> None:
     shown = board.visitor().text("/storage")
 
     assert "redis://127.0.0.1" in shown
+
+
+@pytest.fixture
+def hosted(board: Dashboard) -> Iterator[DashboardSite]:
+    """The dashboard as part of the API."""
+    with DashboardSite(board.app, board.fleet, hosted=True) as site:
+        yield site
+
+
+def test_a_code_signs_in_once(hosted: DashboardSite) -> None:
+    with Visitor(hosted, None) as first, Visitor(hosted, None) as second:
+        assert first.get("/sign-in?code=once").headers["location"] == "/signed-in"
+        assert second.get("/sign-in?code=once").status_code == 401
+        assert "local" in first.text("/runs")
+        assert second.get("/runs").status_code == 303
+
+
+def test_a_session_reads_the_api_but_commands_nothing_there(hosted: DashboardSite) -> None:
+    """A form of another site that brings the cookie along has no token for the API."""
+    with Visitor(hosted, hosted.key()) as visitor, Visitor(hosted, None) as stranger:
+        assert visitor.get("/v1/me").json() == {"name": "ann"}
+        assert visitor.client.post("/v1/me").json() == {"name": None}
+        assert stranger.get("/v1/me").json() == {"name": None}
+        stranger.client.cookies[sessions.COOKIE] = "local.9999999999.x.y"
+        assert stranger.get("/v1/me").json() == {"name": None}
+        keys = Keys(hosted.app.runs)
+        keys.revoke(keys.all()[-1].id)
+        assert visitor.get("/v1/me").json() == {"name": None}

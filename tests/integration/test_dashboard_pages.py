@@ -266,11 +266,13 @@ def test_the_audit_trail_is_narrowed_to_one(board: Dashboard, visitor: Visitor) 
     assert "<td>ann</td>" in visitor.text("/storage?by=ann")
 
 
-def test_a_store_that_does_not_answer_is_said(board: Dashboard, visitor: Visitor) -> None:
+def test_a_store_that_does_not_answer_is_said(
+    board: Dashboard, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def down(*_: Any, **__: Any) -> None:
         raise Unavailable("The store at redis://somewhere does not answer.")
 
-    board.app.runs.find = down  # type: ignore[method-assign]
+    monkeypatch.setattr(board.app.runs, "find", down)
 
     answer = visitor.get("/runs")
 

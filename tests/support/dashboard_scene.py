@@ -113,6 +113,7 @@ class StubQueue:
     age_seconds: float | None = 0.0
     paused: bool = False
     paused_by: str = ""
+    workers: int = 2
 
 
 class StubFleet:
@@ -124,10 +125,11 @@ class StubFleet:
         self.told: list[tuple[str, str, str]] = []
 
     def workers(self) -> list[StubWorker]:
-        """Return the workers."""
-        return self._workers
+        """Return the workers, of whom all were just heard of."""
+        now = int(time.time() * 1000)
+        return [replace(worker, seen_at=now - 900) for worker in self._workers]
 
-    def queues(self) -> list[StubQueue]:
+    def queues(self, workers: object = None) -> list[StubQueue]:
         """Return the queues."""
         return self._queues
 

@@ -1,7 +1,7 @@
 """The dashboard: pages for people, served beside the HTTP API by the same process."""
 
-from .routes import routes
-from .session import COOKIE, Doorkeeper, Session, Sessions
+from .doorkeeper import SessionIdentity
+from .routes import router, routes
 from .site import Site
 
-__all__ = ["COOKIE", "Doorkeeper", "Session", "Sessions", "Site", "routes"]
+__all__ = ["SessionIdentity", "Site", "router", "routes"]

@@ -19,7 +19,7 @@ def fleet_page(visit: Visit) -> Response:
     return visit.page(
         "fleet.html",
         workers=workers,
-        queues=fleet.queues(),
+        queues=fleet.queues(workers),
         held=_HELD,
         holding=sum(len(worker.holding) for worker in workers),
         said=_SAID.get(visit.query.get("done", ""), ""),

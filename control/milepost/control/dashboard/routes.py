@@ -10,6 +10,7 @@ from ..api.keys import Scope
 from .bulk_page import begin_bulk, bulk_job_page, bulk_page
 from .checkpoint_page import checkpoint_file, checkpoint_page
 from .commands_page import command_page, do_command
+from .doorkeeper import Host, IdentityDoor
 from .failures_page import failure_page, failures_page
 from .fleet_page import drain_worker, fleet_page, pause_queue, resume_queue
 from .protection import protect
@@ -20,6 +21,11 @@ from .site import Site
 from .start_page import start_page, start_run
 from .static_files import StaticFiles
 from .storage_page import storage_page
+
+
+def router(host: Host) -> APIRouter:
+    """Return the pages of the application that *host* serves, for whom it knows."""
+    return routes(Site(host.app, doorkeeper=IdentityDoor(host.identities)))
 
 
 def routes(site: Site) -> APIRouter:

@@ -14,14 +14,16 @@ _YEAR = 365 * 86400
 
 def sign_in_page(visit: Visit) -> Response:
     """Ask for a key, or take the one in the link and send the browser where no trace of it is."""
-    key = visit.query.get("key") or visit.query.get("code")
+    key, code = visit.query.get("key"), visit.query.get("code")
     after = inside(visit.query.get("next", "/runs"))
-    if not key:
+    if not (key or code):
         return visit.page("sign_in.html", after=after, error="")
     # Not over a session that stands: a link of somebody else's shall not make you work in their name.
     session = visit.site.sessions.read(visit.request.cookies.get(COOKIE))
     response = (
-        RedirectResponse("/signed-in", 303) if session else _signed_in(visit, key, "/signed-in")
+        RedirectResponse("/signed-in", 303)
+        if session
+        else _signed_in(visit, key or "", "/signed-in", code)
     )
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
@@ -59,7 +61,7 @@ def choose_theme(visit: Visit) -> Response:
     return response
 
 
-def _signed_in(visit: Visit, key: str, after: str) -> Response:
+def _signed_in(visit: Visit, key: str, after: str, code: str | None = None) -> Response:
     address = visit.request.client.host if visit.request.client else ""
     wait = visit.site.throttle.wait_seconds(address)
     if wait:
@@ -68,12 +70,14 @@ def _signed_in(visit: Visit, key: str, after: str) -> Response:
         response.headers["Retry-After"] = str(wait)
         return response
     try:
-        cookie = visit.site.sessions.open(key)
+        sessions = visit.site.sessions
+        cookie = sessions.redeem(code) if code else sessions.open(key)
     except MilepostError as failed:
         return visit.page("sign_in.html", 503, after=after, error=str(failed))
     if cookie is None:
         visit.site.throttle.failed(address)
-        error = "That is no key, or it was revoked or has expired."
+        what = "code, or it was used or is" if code else "key, or it was revoked or is"
+        error = f"That is no {what} too old."
         return visit.page("sign_in.html", 401, after=after, error=error)
     response = visit.go(after)
     response.set_cookie(

@@ -19,6 +19,7 @@ from milepost.tasks import Conflict, Milepost, UnknownRun
 
 from ..api.keys import Scope
 from .bulk_jobs import BulkJobs
+from .doorkeeper import KeyDoor
 from .protection import is_ours, protect, same
 from .session import COOKIE, Doorkeeper, Sessions
 from .text import FILTERS, visible
@@ -56,7 +57,7 @@ class Site:
     ) -> None:
         self.app = app
         self.given_fleet = fleet
-        self.sessions = Sessions(app, doorkeeper)
+        self.sessions = Sessions(app, doorkeeper or KeyDoor(app))
         self.throttle = Throttle()
         self.jobs = BulkJobs(app)
         self.templates = Environment(

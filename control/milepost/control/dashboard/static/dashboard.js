@@ -26,7 +26,7 @@ class Live {
     this.stream.onopen = () => { this.every = 4 * POLL_MS; };
     const changed = () => this.refresh();
     this.stream.onmessage = changed;
-    for (const name of ["run", "status", "progress", "end", "changed"]) this.stream.addEventListener(name, changed);
+    for (const name of ["run", "end", "missed"]) this.stream.addEventListener(name, changed);
     this.stream.onerror = () => {
       // It is not there, or was cut off: the page is asked for instead.
       this.stream.close();
