@@ -9,6 +9,7 @@ import click
 from . import (
     api,
     checkpoint,
+    dashboard,
     growth,
     large,
     listing,
@@ -35,6 +36,7 @@ _BENCHMARKS = {
         starting,
         listing,
         api,
+        dashboard,
         round_trips,
     )
 }

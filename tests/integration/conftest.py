@@ -12,6 +12,7 @@ import pytest
 from celery import _state
 
 from integration.command_line import Line
+from integration.dashboard import Dashboard, dashboard_on
 from integration.deploys import Deploys
 from support.s3_server import MotoServer, store_url
 
@@ -49,3 +50,9 @@ def only_own_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     finalizers = _state._on_app_finalizers
     built_in = {each for each in finalizers if each.__module__ == "celery.app.builtins"}
     monkeypatch.setattr(_state, "_on_app_finalizers", built_in)
+
+
+@pytest.fixture
+def board(redis_url: str) -> Iterator[Dashboard]:
+    with dashboard_on(redis_url) as there:
+        yield there

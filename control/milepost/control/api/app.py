@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -14,8 +12,8 @@ from starlette.middleware import Middleware
 from milepost.checkpointing import MilepostError
 from milepost.tasks import Milepost
 
+from .. import dashboard
 from . import openapi
-from .fleet import has_fleet
 from .front import Front
 from .metrics import ApiMetrics
 from .problems import Problem
@@ -54,7 +52,10 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Front, metrics=metrics)],
+        middleware=[
+            Middleware(Front, metrics=metrics),
+            Middleware(dashboard.SessionIdentity, host=site),
+        ],
         exception_handlers={
             Problem: on_problem,
             MilepostError: on_milepost_error,
@@ -64,17 +65,15 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
     )
     api.state.site = site
     api.state.metrics = metrics
-    routers = [runs, checkpoints, pipelines, commands, bulk, failures, notes, keys]
-    routers += [fleet] if has_fleet() else []
+    routers = [runs, checkpoints, pipelines, commands, bulk, failures, notes, keys, fleet]
     tables = [module.router for module in routers]
     tables += [events.router, events.sockets, health.router, health.guarded]
+    tables.append(dashboard.router(site))
     if settings.api_metrics_public:
         # Before the one that needs a key.
         tables.insert(0, health.open_metrics)
     for table in tables:
         # As they are: including them would wrap each, which every request pays for.
         api.router.routes.extend(table.routes)
-    if find_spec("milepost.control.dashboard") is not None:
-        api.include_router(import_module("milepost.control.dashboard").router(site))
     api.openapi = lambda: openapi.describe(api)  # type: ignore[method-assign]
     return api

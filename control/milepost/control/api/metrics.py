@@ -11,8 +11,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from milepost.tasks import RunStatus
-
-from .fleet import has_fleet, open_fleet
+from milepost.worker.fleet import Fleet
 
 if TYPE_CHECKING:
     from .site import Site
@@ -83,12 +82,12 @@ class _Stores(Collector):
             "Clients that were too slow to follow.",
             value=feed.dropped,
         )
-        if has_fleet():
-            yield from self._fleet()
+        yield from self._fleet()
 
     def _fleet(self) -> Iterator[GaugeMetricFamily]:
-        fleet = open_fleet(self._site.app)
-        workers = sum(worker.state != "silent" for worker in fleet.workers())
+        fleet = Fleet(self._site.app)
+        found = fleet.workers()
+        workers = sum(worker.state != "silent" for worker in found)
         yield GaugeMetricFamily("milepost_workers", "Workers that are alive.", value=workers)
         depth = GaugeMetricFamily(
             "milepost_queue_depth", "Messages that wait on a queue.", labels=("queue",)
@@ -98,7 +97,7 @@ class _Stores(Collector):
             "How long the oldest message has waited on a queue; 0: none waits.",
             labels=("queue",),
         )
-        for queue in fleet.queues():
+        for queue in fleet.queues(found):
             if queue.depth is not None:
                 depth.add_metric((queue.name,), queue.depth)
             age.add_metric((queue.name,), queue.age_seconds or 0.0)

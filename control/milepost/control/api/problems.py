@@ -34,6 +34,7 @@ from milepost.tasks import (
     UnknownRun,
 )
 from milepost.tasks.errors import CodeMismatch
+from milepost.worker.errors import UnknownWorker
 
 BASE = "https://milepost.readthedocs.io/reference/errors#"
 MEDIA_TYPE = "application/problem+json"
@@ -72,6 +73,7 @@ BUSY = Kind("busy", 503, "Too many event streams")
 
 OF_ERRORS: tuple[tuple[type[MilepostError], Kind], ...] = (
     (UnknownRun, Kind("unknown-run", 404, "No such run")),
+    (UnknownWorker, NOT_FOUND),
     (UnknownPipeline, Kind("unknown-pipeline", 422, "No such pipeline or stage here")),
     (InputMismatch, Kind("input-mismatch", 409, "The run id is taken")),
     (Conflict, Kind("conflict", 409, "The run's status does not allow it")),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from milepost.worker.fleet import Fleet
+
 from ..arguments import Admin, FleetReader
-from ..documents import QueueDocument, Queues, WorkerDocument, Workers
-from ..fleet import open_fleet
+from ..fleet_documents import QueueDocument, Queues, WorkerDocument, Workers
 from ..problems import NOT_FOUND, Problem
 from ..responses import answer
 from ..route import ApiRoute
@@ -21,7 +22,7 @@ async def list_workers(identity: FleetReader, site: Here) -> Response:
     """List workers, what they run and whether they are heard of."""
 
     def read() -> Workers:
-        found = open_fleet(site.app).workers()
+        found = Fleet(site.app).workers()
         return Workers(items=tuple(WorkerDocument.model_validate(each) for each in found))
 
     return answer(await site.call(read))
@@ -31,13 +32,7 @@ async def list_workers(identity: FleetReader, site: Here) -> Response:
 async def drain_worker(name: str, identity: Admin, site: Here) -> Response:
     """Let a worker take no more, finish or hand back what it runs, and leave."""
 
-    def drain() -> None:
-        fleet = open_fleet(site.app)
-        if name not in {worker.name for worker in fleet.workers()}:
-            raise Problem(NOT_FOUND, f"There is no worker {name[:128]}.")
-        fleet.drain(name)
-
-    await site.call(drain)
+    await site.call(Fleet(site.app).drain, name, identity.name)
     return Response(status_code=204)
 
 
@@ -46,7 +41,7 @@ async def list_queues(identity: FleetReader, site: Here) -> Response:
     """List the queues of stages, and how much waits there for how long."""
 
     def read() -> Queues:
-        found = open_fleet(site.app).queues()
+        found = Fleet(site.app).queues()
         return Queues(items=tuple(QueueDocument.model_validate(each) for each in found))
 
     return answer(await site.call(read))
@@ -67,7 +62,7 @@ async def resume_queue(name: str, identity: Admin, site: Here) -> Response:
 
 
 def _switch(site: Site, name: str, by: str, command: str) -> None:
-    fleet = open_fleet(site.app)
+    fleet = Fleet(site.app)
     if name not in {queue.name for queue in fleet.queues()}:
         raise Problem(NOT_FOUND, f"There is no queue {name[:128]}.")
     getattr(fleet, command)(name, by)
