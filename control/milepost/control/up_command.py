@@ -55,8 +55,8 @@ def up(
     ]
     services.append(_Service("api", "api", "-A", app_name, "--port", str(api_port)))
     if not no_flower:
-        port = f"--port={flower_port}"
-        services.append(_Service("flower", "flower", "-A", app_name, port))
+        options = (f"--port={flower_port}", "--logging=warning")
+        services.append(_Service("flower", "flower", "-A", app_name, *options))
         click.echo(f"Flower will be at http://127.0.0.1:{flower_port}")
     sys.exit(_Stack(services).run())
 

@@ -49,7 +49,7 @@ class ApiRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             site: Site = request.app.state.site
-            identity: Identity = required.check(await site.identities.of_header(request))
+            identity = await required(request)
             site.rates.take(identity)
             request.state.identity = identity
             if request.scope["query_string"] and (unknown := {*request.query_params} - known):
