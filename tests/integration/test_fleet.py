@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -260,3 +264,39 @@ def test_a_broker_that_is_away_says_nothing_of_depth(redis_url: str) -> None:
         app.celery.conf.broker_transport_options |= {"socket_connect_timeout": 0.2}
         assert {queue.depth for queue in Fleet(app).queues()} == {None}
         assert QueueAges(app).seconds("milepost", None) is None
+
+
+def test_the_commands(app: Milepost, redis_url: str, tmp_path: Path) -> None:
+    reported(app, holding=("run-1",), queues=("heavy", "milepost"))
+    app.pipelines["line"].start_many([{}] * 3)
+
+    def milepost(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "milepost.control.cli", *words],
+            cwd=tmp_path,
+            env={**os.environ, "MILEPOST_URL": redis_url, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "celery@here" in milepost("workers")
+    [worker] = map(json.loads, milepost("workers", "--json").splitlines())
+    assert (worker["name"], worker["holding"], worker["state"]) == ("celery@here", ["run-1"], "up")
+    assert "is paused (1 worker takes from it when it is resumed)" in milepost(
+        "queues", "pause", "milepost"
+    )
+    heavy, default = map(json.loads, milepost("queues", "--json").splitlines())
+    assert (heavy["name"], heavy["depth"], heavy["capacity"], heavy["paused"]) == (
+        "heavy",
+        0,
+        2,
+        False,
+    )
+    assert (default["name"], default["depth"], default["paused"]) == ("milepost", 3, True)
+    assert default["age_seconds"] > 0
+    [row] = [line.split() for line in milepost("queues").splitlines() if "milepost" in line]
+    assert (row[0], row[1], row[-1]) == ("milepost", "3", default["paused_by"])
+    assert milepost("queues", "resume", "milepost") == "milepost: 1 worker takes from it\n"

@@ -61,6 +61,8 @@ def drain(
     fleet = Fleet(app)
     if everybody:
         names = tuple(sorted({w.name for w in fleet.workers() if w.state != "silent"}))
+    if not names and not as_lines:
+        click.echo("No worker is up.")
     told = [worker for name in names for worker in fleet.drain(name, app.lifecycle.by)]
     left = _wait(fleet, told, limit)
     for worker in told:
