@@ -41,7 +41,7 @@ CONDITIONAL: dict[str, Any] = {
             "name": "If-None-Match",
             "in": "header",
             "required": False,
-            "schema": {"type": "string", "maxLength": 1000},
+            "schema": {"type": "string"},
             "description": "An ETag: if it still holds, the answer is 304 without a body.",
         }
     ]

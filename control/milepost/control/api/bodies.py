@@ -30,6 +30,15 @@ _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII
 )
 _TEN_YEARS = 315_360_000.0
+_DELAY = r"^([0-9]{1,3}(\.[0-9]{1,3})?d)?([0-9]{1,4}(\.[0-9]{1,3})?(ms|s|m|h)){0,4}$"
+
+
+def _whole(value: Any) -> Any:
+    # To JSON, 9.0 is a whole number.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE = BeforeValidator(_whole)
 
 
 def _instant(value: Any) -> Any:
@@ -49,6 +58,13 @@ def _delay(value: float | str) -> float | str:
     if wait > _TEN_YEARS:
         raise ValueError("expected ten years at most")
     return value
+
+
+Amounts = Annotated[
+    dict[Name, Annotated[float, Field(gt=0, le=1e15)]],
+    # Pydantic's schema says what names of the pattern hold, not that there are no others.
+    Field(json_schema_extra={"additionalProperties": False}),
+]
 
 
 class Body(BaseModel):
@@ -122,7 +138,7 @@ class StartOptions(StrictBody):
     """How runs are started."""
 
     tags: list[Name] = Field(default_factory=list, max_length=100)
-    priority: int | None = Field(default=None, ge=0, le=9)
+    priority: Annotated[int, Field(ge=0, le=9), _WHOLE] | None = None
     """In place of those of the stages; 0 is the highest on Redis and the lowest on RabbitMQ."""
     delay: (
         Annotated[
@@ -132,7 +148,7 @@ class StartOptions(StrictBody):
                 {
                     "anyOf": [
                         {"type": "number", "minimum": 0, "maximum": _TEN_YEARS},
-                        {"type": "string", "pattern": r"^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h))+$"},
+                        {"type": "string", "minLength": 2, "pattern": _DELAY},
                     ]
                 }
             ),
@@ -143,9 +159,7 @@ class StartOptions(StrictBody):
     """Begin this long from now, in seconds or as ``10m``."""
     at: Instant | None = None
     """Begin at this time."""
-    budget: dict[Name, Annotated[float, Field(gt=0, le=1e15)]] = Field(
-        default_factory=dict, examples=[{"usd": 5}]
-    )
+    budget: Amounts = Field(default_factory=dict, examples=[{"usd": 5}])
     """What each may spend, by unit."""
     tenant: Name | None = None
     """On whose behalf. Keys that are bound to a tenant start runs for it alone."""
@@ -182,6 +196,10 @@ class Rewind(StrictBody):
 class Edit(StrictBody):
     """The state that the stage due shall get: a whole one, or a JSON merge patch (RFC 7396)."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["state"]}, {"required": ["patch"]}]}
+    )
+
     state: Any = None
     patch: Any = Field(default=None, examples=[{"source": "2014"}])
 
@@ -197,16 +215,14 @@ class Fork(StrictBody):
 class TopUp(StrictBody):
     """By how much limits are raised, by unit."""
 
-    amounts: dict[Name, Annotated[float, Field(gt=0, le=1e15)]] = Field(
-        min_length=1, examples=[{"usd": 5}]
-    )
+    amounts: Amounts = Field(min_length=1, examples=[{"usd": 5}])
 
 
 class Arguments(StrictBody):
     """Those of a command on many runs."""
 
     stage: Name | None = None
-    amounts: dict[Name, Annotated[float, Field(gt=0, le=1e15)]] | None = None
+    amounts: Amounts | None = None
     state: Any = None
     patch: Any = None
 
@@ -223,7 +239,7 @@ class Bulk(StrictBody):
     dry_run: bool = False
     """Only count."""
     rate_per_second: float | None = Field(default=None, ge=0.1, le=1e6)
-    limit: int | None = Field(default=None, ge=1, le=1_000_000)
+    limit: Annotated[int, Field(ge=1, le=1_000_000), _WHOLE] | None = None
     yes: bool = False
     """Every run is meant: needed where the query has no condition."""
 

@@ -31,6 +31,12 @@ class Creating(RunStoreCase):
         assert self.messages(store) == ["go"]
         assert read(store, head.run_id).published_at > 0
 
+    def test_many_are_read_in_the_order_asked_for(self, store: RunStore) -> None:
+        first, second = created(store), created(store)
+        asked = [second.run_id, "nobody", first.run_id, second.run_id]
+        assert store.get_many(asked) == [second, None, first, second]
+        assert store.get_many([]) == []
+
     def test_creating_again_returns_what_stands_and_pushes_nothing(self, store: RunStore) -> None:
         head = new_head()
         store.create(head, record=None, push=new_push("go"))
