@@ -59,7 +59,7 @@ def test_the_wheel_built_from_the_sdist_holds_everything(tmp_path: Path) -> None
     expected = {
         str(path.relative_to(ROOT / room))
         for room in ROOMS
-        for pattern in ("*.py", "*.lua", "py.typed")
+        for pattern in ("*.py", "*.lua", "*.html", "*.css", "*.js", "*.svg", "py.typed")
         for path in (ROOT / room / "milepost").rglob(pattern)
     }
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from milepost.checkpointing import Checkpoint, CheckpointError, CheckpointKey, NotFound
 from milepost.checkpointing.comparison import ABSENT, compare
 
-from .state_text import OPENED_BYTES, Excerpt, body_bytes, excerpt, plain_parts
+from .state_text import OPENED_BYTES, Excerpt, excerpt, glance, plain_parts
 from .text import cut, pretty
 from .visit import Visit
 
@@ -44,17 +44,9 @@ def checkpoint_page(visit: Visit) -> Response:
     """Show a checkpoint."""
     head = visit.head()
     key = visit.app.checkpoints.find(visit.path("checkpoint_id"), head.run_id)
-    metadata = next(
-        (
-            metadata
-            for metadata in visit.app.checkpoints.list_checkpoints(head.run_id)
-            if metadata.key == key
-        ),
-        None,
-    )
-    total, problem, checkpoint = 0, "", None
+    metadata, total, problem, checkpoint = None, 0, "", None
     try:
-        total = body_bytes(visit.app, key)
+        metadata, total = glance(visit.app, key)
         if total <= OPENED_BYTES:
             checkpoint = visit.app.checkpoints.get(key)
     except CheckpointError as error:
@@ -107,7 +99,7 @@ def _changes(visit: Visit, run_id: str, other_id: str, checkpoint: Checkpoint | 
         return Changes(other_id, None, why_not="the state is too large to be compared here")
     try:
         key: CheckpointKey = visit.app.checkpoints.find(other_id, run_id)
-        if body_bytes(visit.app, key) > OPENED_BYTES:
+        if glance(visit.app, key)[1] > OPENED_BYTES:
             return Changes(
                 other_id, None, why_not="the state before is too large to be compared here"
             )

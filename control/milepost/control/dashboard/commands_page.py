@@ -12,7 +12,7 @@ from milepost.tasks.spent import read_amounts
 
 from .actions import ORDER, action, actions
 from .run_page import checkpoints, run_page
-from .state_text import SHOWN_BYTES, StateUnreadable, body_bytes, plain_parts, read_state
+from .state_text import SHOWN_BYTES, StateUnreadable, glance, plain_parts, read_state
 from .text import pretty
 from .timeline import stages_before
 from .visit import Visit
@@ -122,12 +122,12 @@ def _ask(
 def _state_now(visit: Visit, head: Head) -> tuple[str, int, str]:
     """Return the state as text, or its size if it is too large for a page; and of which checkpoint."""
     try:
-        total = body_bytes(visit.app, head.key)
+        _, total = glance(visit.app, head.key)
         if total > SHOWN_BYTES:
             return "", total, head.checkpoint_id
         state = plain_parts(visit.app, visit.app.checkpoints.get(head.key))["state"]
     except CheckpointError:
-        # It can be replaced, although it cannot be read.
+        # Why it cannot be read is said when the form is sent.
         return "", 0, head.checkpoint_id
     return pretty(state), 0, head.checkpoint_id
 

@@ -36,7 +36,7 @@ def failure_page(visit: Visit) -> Response:
     group = valid_name(visit.path("group"), "error group")
     query = RunQuery(frozenset({RunStatus.FAILED}), group=group, tenant=visit.tenant)
     page = visit.app.runs.find(query, limit=_SHOWN)
-    known = [found for found in visit.app.runs.groups(500) if found.group == group]
+    known = [found for found in visit.app.runs.groups() if found.group == group]
     name = visit.query.get("canary", "")
     canary = visit.head_of(name) if name else None
     if not page.items and canary is None:

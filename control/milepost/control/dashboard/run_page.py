@@ -33,7 +33,7 @@ def run_page(
         status,
         head=head,
         failure=failure(head),
-        rows=timeline(visit.app, head, history),
+        rows=timeline(head, history),
         has_more=len(history) == HISTORY,
         damage=damage,
         usage=_usage(visit.app, head),

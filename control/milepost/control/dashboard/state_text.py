@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from milepost.checkpointing import Checkpoint, CheckpointKey, MilepostError
+from milepost.checkpointing import Checkpoint, CheckpointKey, CheckpointMetadata, MilepostError
 from milepost.checkpointing.envelope import open_header
 from milepost.tasks import Milepost
 
@@ -45,15 +45,19 @@ def plain_parts(app: Milepost, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def body_bytes(app: Milepost, key: CheckpointKey) -> int:
-    """Return how long the body of a checkpoint is, without opening all of it.
+def glance(app: Milepost, key: CheckpointKey) -> tuple[CheckpointMetadata, int]:
+    """Return what is known of a checkpoint and how long its body is, without opening all of that.
 
     Raises:
         NotFound: There is none under this key.
+        Corrupt: It is damaged.
     """
     record = app.checkpoints.store.get(key)
-    manifest = app.checkpoints.serializer.manifest(record)
-    return manifest.plain_bytes if manifest else open_header(record.header).inflated_bytes
+    serializer = app.checkpoints.serializer
+    metadata = serializer.metadata(record.key, record.header)
+    manifest = serializer.manifest(record)
+    size = manifest.plain_bytes if manifest else open_header(record.header).inflated_bytes
+    return metadata, size
 
 
 def read_state(text: str) -> Any:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from milepost.checkpointing import CheckpointMetadata, Kind
-from milepost.tasks import Head, Milepost, RunStatus
+from milepost.tasks import Head, RunStatus
 from milepost.tasks.stage import Stage
 
 SCALE = 1000.0
@@ -63,7 +63,7 @@ class Row:
     """Whether the bar of waiting is shorter than the waiting was, so that work stays visible."""
 
 
-def timeline(app: Milepost, head: Head, history: Sequence[CheckpointMetadata]) -> list[Row]:
+def timeline(head: Head, history: Sequence[CheckpointMetadata]) -> list[Row]:
     """Return the rows of a run, oldest first.
 
     Args:
@@ -81,7 +81,7 @@ def timeline(app: Milepost, head: Head, history: Sequence[CheckpointMetadata]) -
         rows.append(row)
     if (head.stage and not head.status.ended) or head.status is RunStatus.FAILED:
         rows.append(_due(head, before))
-    rows += [Row(Part.AHEAD, name) for name in _ahead(app, head)]
+    rows += [Row(Part.AHEAD, name) for name in _ahead(head)]
     return _measured(rows)
 
 
@@ -149,7 +149,7 @@ def _due(head: Head, before: datetime | None) -> Row:
     )
 
 
-def _ahead(app: Milepost, head: Head) -> list[str]:
+def _ahead(head: Head) -> list[str]:
     """Return the names of the stages after the one due, as they were planned at the last commit."""
     if head.status in (RunStatus.COMPLETED, RunStatus.CANCELLED):
         return []
