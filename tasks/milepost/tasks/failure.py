@@ -6,6 +6,8 @@ import json
 import re
 import traceback
 from hashlib import sha1
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from milepost.checkpointing.redaction import redacted
@@ -33,7 +35,8 @@ def describe(error: BaseException, pipeline: str, stage: str, **more: Any) -> st
         message = str(error)
     except Exception as broken:  # noqa: BLE001 - the error is the user's and may do anything
         message = f"(its text cannot be had: {type(broken).__name__})"
-    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-20))
+    raised = _from_the_stage(error.__traceback__)
+    trace = "".join(traceback.format_exception(type(error), error, raised, limit=-20))
     return json.dumps(
         {
             "type": type(error).__name__,
@@ -44,3 +47,12 @@ def describe(error: BaseException, pipeline: str, stage: str, **more: Any) -> st
             **more,
         }
     )
+
+
+def _from_the_stage(trace: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without the frames that lead to the stage, unless there are no others."""
+    here = str(Path(__file__).parent)
+    theirs = trace
+    while theirs is not None and theirs.tb_frame.f_code.co_filename.startswith(here):
+        theirs = theirs.tb_next
+    return theirs or trace

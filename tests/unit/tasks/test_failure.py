@@ -7,6 +7,7 @@ import json
 import pytest
 
 from milepost.tasks.failure import describe, fingerprint
+from milepost.tasks.stage import Stage, StageOptions
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,23 @@ def test_an_error_is_described_with_its_group_and_without_its_password() -> None
     assert kept["group"] == fingerprint("flights", "load", "ValueError", str(error))
     assert (kept["type"], kept["stage"], kept["since"]) == ("ValueError", "load", 5)
     assert "hunter2" not in json.dumps(kept)
+
+
+def test_the_traceback_begins_in_the_stage() -> None:
+    """How it came to be called is of no interest."""
+
+    def act(state: dict[str, int]) -> dict[str, int]:
+        return {"n": 1 // state["n"]}
+
+    stage = Stage("act", act, StageOptions())
+    with pytest.raises(ZeroDivisionError) as caught:
+        stage.call({"n": 0}, None)
+    error = caught.value
+    # As the engine sees it, which lies in the same folder as the stage's class.
+    error.__traceback__ = caught.tb.tb_next
+
+    trace = json.loads(describe(error, "short", "act"))["traceback"]
+
+    assert trace.count("File ") == 1
+    assert "1 // state" in trace
+    assert "test_failure.py" in trace
