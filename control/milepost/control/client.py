@@ -24,14 +24,11 @@ from .api.documents import (
     Notes,
     PipelineDocument,
     Pipelines,
-    QueueDocument,
-    Queues,
     RunDocument,
     RunsPage,
     StateDocument,
-    WorkerDocument,
-    Workers,
 )
+from .api.fleet_documents import QueueDocument, Queues, WorkerDocument, Workers
 from .client_events import RunEvent, read_events
 from .client_requests import Requests, listed, plain
 

@@ -330,50 +330,6 @@ class KeyList(Document):
     items: tuple[KeyDocument, ...]
 
 
-class WorkerDocument(Document):
-    """A worker."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    name: str
-    host: str
-    pid: int
-    pool: str
-    concurrency: int
-    queues: tuple[str, ...]
-    started_at: int
-    """Milliseconds since 1970, as `seen_at`."""
-    seen_at: int
-    state: Literal["up", "draining", "silent"]
-    versions: dict[str, str]
-    holding: tuple[str, ...]
-    """The runs whose stages it runs."""
-
-
-class Workers(Document):
-    """All workers."""
-
-    items: tuple[WorkerDocument, ...]
-
-
-class QueueDocument(Document):
-    """A queue."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    name: str
-    depth: int | None
-    """Messages that wait; None: the broker does not tell."""
-    age_seconds: float | None
-    paused: bool
-
-
-class Queues(Document):
-    """All queues that stages go to."""
-
-    items: tuple[QueueDocument, ...]
-
-
 class Health(Document):
     """Whether the API is up, or ready."""
 

@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from ..arguments import Admin, FleetReader
-from ..documents import QueueDocument, Queues, WorkerDocument, Workers
 from ..fleet import open_fleet
+from ..fleet_documents import QueueDocument, Queues, WorkerDocument, Workers
 from ..problems import NOT_FOUND, Problem
 from ..responses import answer
 from ..route import ApiRoute
