@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from integration.api_site import counting_app, finish
@@ -90,6 +91,39 @@ def test_starting_again_is_the_same_run(client: Client, server: ApiServer) -> No
     with pytest.raises(InputMismatch, match="with another input") as caught:
         client.start("counting", {"n": 2}, run_id="one")
     assert (caught.value.run_id, caught.value.status) == ("one", "queued")
+
+
+class Lossy(httpx.HTTPTransport):
+    """Loses the answer of every second request: what was asked for is done all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[httpx.Request] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        answer = super().handle_request(request)
+        if len(self.asked) % 2:
+            answer.close()
+            raise httpx.ReadError("the connection broke")
+        return answer
+
+
+def test_lost_answers(server: ApiServer, app: Milepost) -> None:
+    """Starts and reads are repeated and done once; a command is not repeated."""
+    lossy = Lossy()
+    header = {"Authorization": f"Bearer {server.key()}"}
+    http = httpx.Client(base_url=server.url, headers=header, transport=lossy)
+    with Client(server.url, "", http=http) as client:
+        run = client.start("counting", {"n": 1})
+        batch = client.start_many("counting", [{"n": 2}, {"n": 3}])
+        assert [each.outcome for each in batch.runs] == ["existing", "existing"]
+        assert client.run(run.run_id).status == "queued"
+        with pytest.raises(Unavailable, match="the connection broke"):
+            client.pause(run.run_id)
+    assert len(lossy.asked) == 7
+    assert sum(app.runs.counts().values()) == 3
+    assert app.run(run.run_id).status == "paused"
 
 
 def test_a_delayed_run(client: Client) -> None:

@@ -15,14 +15,8 @@ from .options import app_option
 
 @click.command()
 @app_option
-@click.option("--host", default="127.0.0.1", show_default=True, envvar="MILEPOST_API_HOST")
-@click.option(
-    "--port",
-    default=8400,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    envvar="MILEPOST_API_PORT",
-)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8400, show_default=True, type=click.IntRange(0, 65535))
 @click.option("-l", "--loglevel", default="warning", show_default=True)
 @click.option("--access-log", is_flag=True, help="Log each request.")
 def api(app_name: str | None, host: str, port: int, loglevel: str, access_log: bool) -> None:

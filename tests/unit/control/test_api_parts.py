@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -164,3 +166,12 @@ def test_answers_that_are_no_problem() -> None:
     request = httpx.Request("GET", "http://x/y")
     assert isinstance(error_of(httpx.Response(503, text="<html>", request=request)), Unavailable)
     assert "http://x/y answered 418" in str(error_of(httpx.Response(418, json=[], request=request)))
+
+
+def test_the_client_needs_no_server() -> None:
+    """Neither FastAPI nor uvicorn is imported for it."""
+    code = (
+        "import sys; import milepost.control.client; print({'fastapi', 'uvicorn'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

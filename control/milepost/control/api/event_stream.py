@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from milepost.checkpointing import Unavailable
+
 from .feed import Event, Subscription
 from .identity import Identity
 from .site import Site
@@ -67,13 +69,21 @@ async def events(site: Site, identity: Identity, told: Subscription) -> AsyncIte
         try:
             event = await told.next(site.settings.api_heartbeat_seconds)
         except TimeoutError:
-            if await site.identities.of_key_id(identity.key_id) is None:
+            if not await _is_good(site, identity):
                 return
             yield None
             continue
         if event is None:
             return
         yield event
+
+
+async def _is_good(site: Site, identity: Identity) -> bool:
+    try:
+        return await site.identities.of_key_id(identity.key_id) is not None
+    except Unavailable:
+        # Nobody can say now; nothing is told meanwhile, either.
+        return True
 
 
 def _named(name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Workers and queues as JSON."""
+"""What the API tells of workers and queues."""
 
 from __future__ import annotations
 
