@@ -177,7 +177,7 @@ def test_every_command(client: Client, app: Milepost) -> None:
     assert client.rewind("one", "up").stage == "up"
     assert client.skip("one").stage == "check"
     assert client.cancel("one").status == "cancelled"
-    with pytest.raises(Conflict, match="Run one is cancelled; skip is for") as refused:
+    with pytest.raises(Conflict, match="Run one is cancelled; only a run") as refused:
         client.skip("one")
     assert refused.value.status == "cancelled"
     said = [(note.command, note.by) for note in reversed(client.notes("one"))]
