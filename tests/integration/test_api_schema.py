@@ -34,6 +34,8 @@ def server() -> Iterator[ApiServer]:
         yield server
 
 
+# Threads of the server draw random numbers while values are made.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 @pytest.mark.parametrize("mode", [*GenerationMode])
 def test_the_api_does_what_it_says(server: ApiServer, mode: GenerationMode) -> None:
     """Statuses, content types and documents are those described; what is wrong is refused with 4xx."""

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from integration.command_line import STAGES, Line, State
-from milepost.checkpointing import Misconfigured, NotFound, Unavailable
+from milepost.checkpointing import Misconfigured, NotFound, NotSerializable, Unavailable
 from milepost.tasks import Conflict, Run, RunStatus, StateInvalid, UnknownPipeline
 from milepost.tasks.runs import Claim, RunStore
 from milepost.tasks.testing.case import new_bid
@@ -145,6 +145,8 @@ def test_what_the_stage_cannot_do_with_is_refused_and_changes_nothing(line: Line
     for patch in ({"n": "many"}, {"ran": 3}, [1]):
         with pytest.raises(StateInvalid, match="The state is not what stage b expects"):
             run.edit(patch=patch)
+    with pytest.raises(NotSerializable):
+        run.edit(patch={"ran": ["\ud800"]})
     with pytest.raises(Misconfigured, match="either a whole state or a patch"):
         run.edit()
     assert run.head == before

@@ -93,6 +93,9 @@ class Intents:
             ALLOWED[command],
             (head.timeline, head.sequence),
         )
+        # What cannot be written is refused here, before the run is taken off its way.
+        tried = self._metadata(head, pipeline.version, following, source, RunStatus.QUEUED, note)
+        self._encoded(source, tried, state_type)
         begun, before = self._runs.intend(head.run_id, intent)
         if not begun:
             raise refusal(command, head.run_id, before)

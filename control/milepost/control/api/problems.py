@@ -73,7 +73,7 @@ BUSY = Kind("busy", 503, "Too many event streams")
 
 OF_ERRORS: tuple[tuple[type[MilepostError], Kind], ...] = (
     (UnknownRun, Kind("unknown-run", 404, "No such run")),
-    (UnknownWorker, NOT_FOUND),
+    (UnknownWorker, Kind("unknown-worker", 404, "No such worker")),
     (UnknownPipeline, Kind("unknown-pipeline", 422, "No such pipeline or stage here")),
     (InputMismatch, Kind("input-mismatch", 409, "The run id is taken")),
     (Conflict, Kind("conflict", 409, "The run's status does not allow it")),
