@@ -132,6 +132,16 @@ def test_every_page_can_be_read_with_other_means(
     assert found == {}
 
 
+def test_the_menu_stays_in_a_narrow_window(browser: Browser, board: Dashboard) -> None:
+    page = signed_in(browser, board, viewport={"width": 390, "height": 800}).page
+
+    for run_id in ("inv-1", "inv-4"):
+        page.goto(f"{board.site.url}/runs/{run_id}")
+        page.get_by_text("More", exact=True).click()
+        expect(page.get_by_role("link", name="Delete")).to_be_in_viewport()
+        assert faults(page) == []
+
+
 def test_the_rules_find_what_is_wrong(browser: Browser, board: Dashboard) -> None:
     """Else the test above could not fail."""
     page = signed_in(browser, board).page
