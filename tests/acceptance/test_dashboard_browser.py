@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from acceptance.accessibility import faults, poor_contrasts, unseen_focus
 from integration.dashboard import Dashboard, dashboard_on
-from milepost.control.api.keys import Scope
+from milepost.control.api.keys import Keys, Scope
 from milepost.tasks import RunStatus
+from milepost.tasks.runs.base import Bid, Claim
 from support.chromium import Watched, chromium
 from support.dashboard_scene import work, working
 from support.dashboard_site import DashboardSite
@@ -47,6 +48,11 @@ def board() -> Iterator[Dashboard]:
             app.start("invoices", {"customer": customer}, run_id=f"inv-{n}")
             work(app, f"inv-{n}", 20 if n else 1)
         app.runs.put_aside(HOSTILE, HOSTILE)
+        head = app.runs.get("inv-0")
+        assert head is not None
+        claim = app.runs.claim(head.step, Bid("owner", "nonce", 1, HOSTILE))
+        assert isinstance(claim, Claim)
+        app.runs.save(claim, path="", progress="[7, 9]", record=None)
         yield board
 
 
@@ -124,6 +130,16 @@ def test_every_page_can_be_read_with_other_means(
             found[path] = wrong
 
     assert found == {}
+
+
+def test_the_menu_stays_in_a_narrow_window(browser: Browser, board: Dashboard) -> None:
+    page = signed_in(browser, board, viewport={"width": 390, "height": 800}).page
+
+    for run_id in ("inv-1", "inv-4"):
+        page.goto(f"{board.site.url}/runs/{run_id}")
+        page.get_by_text("More", exact=True).click()
+        expect(page.get_by_role("link", name="Delete")).to_be_in_viewport()
+        assert faults(page) == []
 
 
 def test_the_rules_find_what_is_wrong(browser: Browser, board: Dashboard) -> None:
@@ -224,6 +240,15 @@ def test_a_page_follows_the_events_of_its_run(browser: Browser, board: Dashboard
         expect(page.locator("#status")).to_contain_text("completed", timeout=2_000)
     assert watched.complaints == []
     assert 1 <= len(asked) <= 20
+
+
+def test_a_page_whose_session_has_ended_asks_to_sign_in(browser: Browser, board: Dashboard) -> None:
+    page = signed_in(browser, board).page
+    keys = Keys(board.app.runs)
+
+    keys.revoke(keys.all()[-1].id)
+
+    page.wait_for_url("**/sign-in?next=%2Fruns", timeout=15_000)
 
 
 def test_the_canary_is_watched(browser: Browser, board: Dashboard) -> None:

@@ -33,9 +33,9 @@ class Dashboard:
 
 
 @contextmanager
-def dashboard_on(url: str) -> Iterator[Dashboard]:
+def dashboard_on(url: str, **stores: str) -> Iterator[Dashboard]:
     """Serve a dashboard of the scene's application on the run store at *url*."""
-    app = build(url)
+    app = build(url, **stores)
     fleet = StubFleet(
         [StubWorker("alpha@w1", "w1", 41, holding=("held-run",))],
         [StubQueue("milepost", 12, 4.2), StubQueue("heavy")],

@@ -8,12 +8,13 @@ from secrets import token_hex
 
 import pytest
 
-from integration.dashboard import Dashboard
+from integration.dashboard import Dashboard, dashboard_on
 from milepost.control.api.keys import Keys, Scope
 from milepost.control.dashboard import session as sessions
 from support.dashboard_scene import work
 from support.dashboard_site import DashboardSite
 from support.dashboard_visitor import Visitor
+from support.redis_server import RedisServer
 
 PAGES = (
     "/runs",
@@ -294,10 +295,14 @@ def test_every_answer_is_protected(board: Dashboard) -> None:
         assert answer.headers["referrer-policy"] == "same-origin"
 
 
-def test_stores_are_named_without_passwords(board: Dashboard) -> None:
-    shown = board.visitor().text("/storage")
+def test_stores_are_named_without_passwords() -> None:
+    with RedisServer("--requirepass", "tell-nobody") as server:
+        url = server.url.replace("//", "//:tell-nobody@")
+        with dashboard_on(url) as board:
+            shown = board.visitor().text("/storage")
 
-    assert "redis://127.0.0.1" in shown
+    assert f"127.0.0.1:{server.port}" in shown
+    assert "tell-nobody" not in shown
 
 
 @pytest.fixture

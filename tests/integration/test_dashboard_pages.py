@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from integration.dashboard import Dashboard
+from integration.dashboard import Dashboard, dashboard_on
 from milepost.checkpointing import Unavailable
 from milepost.checkpointing.stores.redis import LogKeys
 from milepost.control.api.keys import Scope
@@ -279,3 +280,31 @@ def test_a_store_that_does_not_answer_is_said(
     assert answer.status_code == 503
     assert "does not answer" in answer.text
     assert "content-security-policy" in answer.headers
+
+
+def test_other_stores_look_the_same(redis_url: str, tmp_path: Path) -> None:
+    """Runs in SQLite, checkpoints in files."""
+    stores = {"runs": f"sqlite:///{tmp_path}/runs.db", "checkpoints": f"file://{tmp_path}/log"}
+    with dashboard_on(redis_url, **stores) as board:
+        visitor = board.visitor(Scope.ADMIN)
+        start(board.app, "done", steps=20)
+        start(board.app, "odd", "odd", 20)
+        board.app.lifecycle.rewind("done", "charge")
+        checkpoint = board.app.checkpoints.list_checkpoints("done")[1].checkpoint_id
+        group = board.app.runs.groups()[0].group
+
+        for path in (
+            "/runs?status=failed",
+            "/runs/done",
+            "/runs/odd",
+            f"/runs/done/checkpoints/{checkpoint}",
+            "/runs/odd/do/edit",
+            "/bulk?command=retry&status=failed",
+            "/failures",
+            f"/failures/{group}",
+            "/storage",
+        ):
+            visitor.text(path)
+        assert "left behind" in visitor.text("/runs/done")
+        assert "sqlite:///" in visitor.text("/storage")
+        assert visitor.post("/runs/odd/do/retry").status_code == 303

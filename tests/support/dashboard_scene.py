@@ -31,9 +31,9 @@ class Text(BaseModel):
     fixed: bool = False
 
 
-def build(url: str) -> Milepost:
+def build(url: str, **stores: str) -> Milepost:
     """Return an app with two pipelines of which some runs fail."""
-    app = Milepost(url, settings=TaskSettings(heartbeat_lapse_seconds=2.0))
+    app = Milepost(url, settings=TaskSettings(heartbeat_lapse_seconds=2.0), **stores)
     add_pipelines(app)
     return app
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,8 +133,4 @@ def _value(visit: Visit, value: Any) -> str:
         flat = visit.app.types.flatten(value, "state")
     except CheckpointError:
         flat = repr(value)
-    return cut("\n".join(_lines(flat)), _LONGEST_VALUE)
-
-
-def _lines(value: Any) -> Iterator[str]:
-    yield pretty(value)
+    return cut(pretty(flat), _LONGEST_VALUE)

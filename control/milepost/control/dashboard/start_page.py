@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from milepost.checkpointing import InvalidName, MilepostError, NotSerializable
 from milepost.tasks import InputMismatch, Pipeline, StateInvalid
+from milepost.tasks.order import ordered
 
 from .state_text import StateUnreadable, read_state
 from .text import pretty
@@ -65,8 +66,6 @@ def _start(visit: Visit, pipeline: Pipeline, typed: dict[str, str]) -> str:
     if typed["priority"]:
         number = typed["priority"]
         options["priority"] = int(number) if number.isdecimal() else number
-    from milepost.tasks.order import ordered
-
     order = ordered(pipeline, state, typed["run_id"] or None, options)  # type: ignore[arg-type]
     known = visit.app.runs.get(order.run_id)
     if known is not None and visit.tenant not in (None, known.tenant):

@@ -54,7 +54,9 @@ class Live {
 
   async load() {
     let answer;
-    try { answer = await fetch(location.href, { headers: { "X-Live": "1" }, redirect: "error" }); } catch { return; }
+    try { answer = await fetch(location.href, { headers: { "X-Live": "1" }, redirect: "manual" }); } catch { return; }
+    // The session is over: the browser is asked to sign in.
+    if (answer.type === "opaqueredirect") location.reload();
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const old of document.querySelectorAll("[data-live]")) {
