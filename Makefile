@@ -44,6 +44,8 @@ bench: .venv/installed ## Measure against plain Celery, as ratios.
 
 pictures: .venv/installed ## Take the documentation's pictures again (needs chromium and redis-server).
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m pictures.flower
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m support.dashboard_pictures
+	WALK_PICTURES=docs/images $(BIN)/python -m pytest tests/acceptance/test_walk.py
 
 lock: ## Renew requirements.lock, and deploy/*.lock from it (needs uv).
 	uv pip compile pyproject.toml --all-extras --group test --group check --group build --universal \

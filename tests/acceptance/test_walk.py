@@ -49,7 +49,6 @@ def test_a_thousand_runs_a_bug_and_its_repair(shop: Shop, chromium: Chromium) ->
 
         page.goto(shop.sign_in)
         page.get_by_role("link", name="Runs", exact=True).click()
-        picture(visit, "1-runs")
         assert "code=" not in page.url
         eventually(lambda: _open(client) == 0, 120, lambda: shop.said[-3000:])
         assert _failed(client) == 50
