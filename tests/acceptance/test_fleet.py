@@ -183,11 +183,11 @@ def test_drain_in_the_middle_of_a_stage_while_others_go_on(
 ) -> None:
     """A stage in progress ends in its grace period; everything else goes elsewhere."""
     trap = arena.trap("inside")
-    with arena.worker(pool, env=trap.env) as leaving, arena.worker("threads", 2) as other:
-        leaving.wait_ready()
+    with ExitStack() as stack:
+        leaving = stack.enter_context(arena.worker(pool, env=trap.env)).wait_ready()
         run = app.start("relay", Trail())
         trap.wait_reached()
-        other.wait_ready()
+        other = stack.enter_context(arena.worker("threads", 2)).wait_ready()
         Fleet(app).drain(leaving.name, "ann")
         leaving.wait_for_log("Draining, as told by ann.")
         eventually(
@@ -215,11 +215,11 @@ def test_drain_hands_back_what_does_not_end_in_time(
     """The command waits until the worker is gone, and another worker has the stage."""
     trap = arena.trap("inside")
     env = {**trap.env, "MILEPOST_GRACE_SECONDS": "1"}
-    with arena.worker(pool, env=env) as leaving, arena.worker("threads") as other:
-        leaving.wait_ready()
+    with ExitStack() as stack:
+        leaving = stack.enter_context(arena.worker(pool, env=env)).wait_ready()
         run = app.start("relay", Trail())
         trap.wait_reached()
-        other.wait_ready()
+        stack.enter_context(arena.worker("threads")).wait_ready()
 
         done = milepost(arena, "drain", leaving.name, "-A", APP, "--timeout", "30s", "--json")
 
