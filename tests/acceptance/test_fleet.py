@@ -121,32 +121,31 @@ def test_a_killed_worker_is_silent_and_then_forgotten(arena: Arena, app: Milepos
 def test_a_queue_is_paused_and_resumed_under_load(arena: Arena, app: Milepost) -> None:
     """No stage is lost or run twice, and what waits is not published again."""
 
-    def still(*status: RunStatus) -> int:
+    def still(status: RunStatus) -> int:
+        return app.runs.counts().get(("relay", status), 0)
+
+    def stands_still() -> int:
+        """How many runs wait, if nobody runs or has fetched one: all counted at one time."""
         counts = app.runs.counts()
-        return sum(counts.get(("relay", one), 0) for one in status)
-
-    def stands_still() -> bool:
-        return not still(RunStatus.RUNNING) and queued() == app.runtime.dispatch.waiting("milepost")
-
-    def queued() -> int:
-        return still(RunStatus.QUEUED)
+        queued = counts.pop(("relay", RunStatus.QUEUED), 0)
+        counts.pop(("relay", RunStatus.COMPLETED), 0)
+        waits = queued == app.runtime.dispatch.waiting("milepost")
+        return queued if waits and not counts else 0
 
     with ExitStack() as stack:
         for pool in ALL_POOLS:
             stack.enter_context(arena.worker(pool, 1 if pool == "solo" else 2)).wait_ready()
-        runs = app.pipelines["relay"].start_many([Trail()] * 2_000)
+        runs = app.pipelines["relay"].start_many([Trail()] * 1_000)
         eventually(lambda: still(RunStatus.RUNNING), 30, "the load under way")
         Fleet(app).pause_queue("milepost", "ann")
-        eventually(stands_still, 15, "all that is open waiting on the queue")
-        waiting = queued()
+        waiting = eventually(stands_still, 15, "all that is open waiting on the queue")
         assert waiting > 100, "the queue was paused too late to prove anything"
         ran_before = len(executions(arena))
 
         stack.enter_context(arena.worker("threads")).wait_ready()
         late = app.start("relay", Trail())
         eventually(lambda: late.head.patience_ms >= 4_000, 20, "looks at what waits")
-        assert stands_still()
-        assert queued() == waiting + 1
+        assert stands_still() == waiting + 1
         assert len(executions(arena)) == ran_before
         [queue] = Fleet(app).queues()
         assert (queue.depth, queue.workers, queue.running) == (waiting + 1, 4, 0)
@@ -184,11 +183,11 @@ def test_drain_in_the_middle_of_a_stage_while_others_go_on(
 ) -> None:
     """A stage in progress ends in its grace period; everything else goes elsewhere."""
     trap = arena.trap("inside")
-    with arena.worker(pool, env=trap.env) as leaving, arena.worker("threads", 2) as other:
-        leaving.wait_ready()
+    with ExitStack() as stack:
+        leaving = stack.enter_context(arena.worker(pool, env=trap.env)).wait_ready()
         run = app.start("relay", Trail())
         trap.wait_reached()
-        other.wait_ready()
+        other = stack.enter_context(arena.worker("threads", 2)).wait_ready()
         Fleet(app).drain(leaving.name, "ann")
         leaving.wait_for_log("Draining, as told by ann.")
         eventually(
@@ -216,11 +215,11 @@ def test_drain_hands_back_what_does_not_end_in_time(
     """The command waits until the worker is gone, and another worker has the stage."""
     trap = arena.trap("inside")
     env = {**trap.env, "MILEPOST_GRACE_SECONDS": "1"}
-    with arena.worker(pool, env=env) as leaving, arena.worker("threads") as other:
-        leaving.wait_ready()
+    with ExitStack() as stack:
+        leaving = stack.enter_context(arena.worker(pool, env=env)).wait_ready()
         run = app.start("relay", Trail())
         trap.wait_reached()
-        other.wait_ready()
+        stack.enter_context(arena.worker("threads")).wait_ready()
 
         done = milepost(arena, "drain", leaving.name, "-A", APP, "--timeout", "30s", "--json")
 

@@ -36,7 +36,7 @@ KNOWN = {"line 1": ("first", "second")}
 
 @pytest.fixture
 def app(redis_url: str) -> Iterator[Milepost]:
-    settings = TaskSettings(heartbeat_lapse_seconds=2)
+    settings = TaskSettings(heartbeat_lapse_seconds=30)
     with closing(define(Milepost(redis_url, settings=settings))) as app:
         yield app
 

@@ -22,6 +22,9 @@ from .head import Step
 from .message import from_kwargs, to_kwargs
 from .runs import Push
 
+_AT_ONCE = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.0}
+"""Who only looks does not wait for a broker as who publishes does."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Template:
@@ -161,6 +164,7 @@ class Outbox:
         """Return how many messages wait on each of *queues*; empty if the broker is away."""
         try:
             with self._celery.connection_for_read() as connection:
+                connection.ensure_connection(**_AT_ONCE)
                 return {queue: _waiting(connection, queue) for queue in queues}
         except self.errors:
             return {}

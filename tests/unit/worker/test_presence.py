@@ -101,6 +101,9 @@ def test_an_order_to_another_life_is_none(
 ) -> None:
     presence.start()
     report = shown(app)
+    for garbage in ("", "[]", "{}"):
+        app.runs.keep("drain", report.key, garbage)
+        presence._obey()
     order = {"by": "ann", "started_at": report.started_at - 1}
     app.runs.keep("drain", report.key, json.dumps(order))
     presence._obey()

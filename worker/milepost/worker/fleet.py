@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from milepost.tasks import Milepost
 from milepost.tasks.runs.registry import Note
 
 from .errors import UnknownWorker
+from .orders import is_told, order, told_by
 from .presence import DRAINS, QUEUES, WORKERS
 from .queue_age import QueueAges
 from .reports import QueueReport, State, WorkerReport
@@ -54,7 +54,7 @@ class Fleet:
             state: State = report.state
             if silent_ms > lapse_ms:
                 state = "silent"
-            elif key in orders and _order_is_for(report, orders[key]):
+            elif key in orders and is_told(orders[key], report.started_at):
                 state = "draining"
             found.append(replace(report, state=state))
         return sorted(found, key=lambda report: (report.name, report.host, report.pid))
@@ -99,7 +99,7 @@ class Fleet:
             )
         runs = self._app.runs
         runs.note(Note("", by, "pause-queue", name))
-        runs.keep_first(QUEUES, name, json.dumps({"by": by, "at": runs.now()}))
+        runs.keep_first(QUEUES, name, order(by, at=runs.now()))
 
     def resume_queue(self, name: str, by: str) -> None:
         """Let workers take from a queue again; harmless if it is not paused."""
@@ -125,13 +125,13 @@ class Fleet:
             )
         self._app.runs.note(Note("", by, "drain", worker_name))
         for worker in told:
-            order = json.dumps({"by": by, "started_at": worker.started_at})
-            self._app.runs.keep(DRAINS, worker.key, order)
+            told_so = order(by, started_at=worker.started_at)
+            self._app.runs.keep(DRAINS, worker.key, told_so)
         return told
 
     def paused_queues(self) -> dict[str, str]:
         """Return the queues that are paused, and by whom."""
-        return {name: _paused_by(text) for name, text in self._app.runs.kept(QUEUES).items()}
+        return {name: told_by(text) for name, text in self._app.runs.kept(QUEUES).items()}
 
     def routed_queues(self) -> set[str]:
         """Return the queues to which stages of the pipelines defined here are routed."""
@@ -142,17 +142,3 @@ class Fleet:
             for pipeline in versions.known
             for stage in pipeline.stages.values()
         }
-
-
-def _order_is_for(report: WorkerReport, order: str) -> bool:
-    try:
-        return bool(json.loads(order)["started_at"] == report.started_at)
-    except (ValueError, LookupError, TypeError):
-        return False
-
-
-def _paused_by(entry: str) -> str:
-    try:
-        return str(json.loads(entry)["by"])
-    except (ValueError, LookupError, TypeError):
-        return ""

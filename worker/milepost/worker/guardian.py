@@ -80,9 +80,9 @@ class Guardian(bootsteps.StartStopStep):
 
     def terminate(self, worker: Any) -> None:
         """Leave in haste (SIGQUIT): what is still held is handed back uncounted."""
-        self._presence.leave()
         liveness.announce_stop(self._runtime.folder)
         self._hand_back()
+        self._presence.leave()
 
     def _on_shutting_down(self, **_: Any) -> None:
         liveness.announce_stop(self._runtime.folder)

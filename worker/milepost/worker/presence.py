@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -17,6 +16,7 @@ from celery.worker import state as celery_state
 from milepost.checkpointing import CheckpointError
 from milepost.tasks import Milepost
 
+from .orders import is_told, told_by
 from .reports import WorkerReport, worker_key
 from .software import software
 
@@ -153,13 +153,10 @@ class Presence:
 
     def _told_to_leave(self) -> bool:
         order = self._runs.kept_one(DRAINS, self._key)
-        if order is None:
-            return False
-        told: dict[str, Any] = json.loads(order)
         # A container that is started again has the name and the pid of the one that was told.
-        if told.get("started_at") != self._started_at:
+        if order is None or not is_told(order, self._started_at):
             return False
-        logger.warning("Draining, as told by %s.", told.get("by"))
+        logger.warning("Draining, as told by %s.", told_by(order))
         return True
 
     def _apply_soon(self) -> None:

@@ -25,7 +25,8 @@ class QueueAges:
         """Return the age; 0 if nothing waits, None if it is not known."""
         if depth == 0:
             return 0.0
-        steps = self._outbox.oldest(queue)
+        # A broker that does not tell the one is away, and does not tell the other.
+        steps = None if depth is None else self._outbox.oldest(queue)
         if steps is None:
             published = self._sampled().get(queue)
         else:
