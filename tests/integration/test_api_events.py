@@ -161,6 +161,20 @@ def test_a_client_that_does_not_read_is_dropped(app: Milepost) -> None:
             assert "milepost_api_streams_dropped_total 1.0" in http.get("/metrics").text
 
 
+def test_a_burst_makes_nobody_slow(app: Milepost) -> None:
+    """Who reads hears of every run, also where far more change at once than may wait."""
+    with ApiServer(app, api_poll_seconds=0.05, api_stream_backlog=4) as server:
+        thread, found = following(server, count=150, tag="x")
+        eventually(lambda: server.site.feed._primed)
+        app.pipelines["loose"].start_many([{"n": n} for n in range(150)], tags=["x"])
+        thread.join(20)
+        assert len({event.run.run_id for event in found}) == 150
+        again, more = following(server, count=149, tag="x", after=found[0].id)
+        again.join(20)
+        assert [event.id for event in more] == [event.id for event in found[1:]]
+        assert server.site.feed.dropped == 0
+
+
 def test_too_many_streams(app: Milepost) -> None:
     """The next one is told to come later."""
     app.start("loose", {}, run_id="one")

@@ -36,6 +36,7 @@ _FOLLOWED = 5_000
 """How many runs that were seen unfinished are looked at again until they end."""
 _REMEMBERED = 20_000
 _REPLAYED = 10_000
+_AT_ONCE = 32
 _LINGER_SECONDS = 15.0
 """How long it goes on looking for nobody: who lost a connection comes back for what was missed."""
 
@@ -60,7 +61,7 @@ class Subscription:
         """Whether the client was too slow: it has missed something, and is told no more."""
         self.missed = False
         """Whether it asked to go on from something that is not remembered any more."""
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(backlog + 1)
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._backlog = backlog
         self._last: Head | None = None
 
@@ -77,6 +78,11 @@ class Subscription:
             self.drop()
             return
         self._queue.put_nowait(event)
+
+    def replay(self, event: Event) -> None:
+        """Tell it what it has missed: that makes nobody slow."""
+        self._backlog += 1
+        self.offer(event)
 
     def drop(self) -> None:
         """Tell it no more: it is too slow."""
@@ -194,7 +200,7 @@ class Feed:
             return
         for event in self._events:
             if event.number > int(number):
-                subscription.offer(event)
+                subscription.replay(event)
 
     async def _run(self) -> None:
         idle_since: float | None = None
@@ -231,13 +237,17 @@ class Feed:
         followed = [head.run_id for head in self._unfinished()] if general else []
         heads = await self._call(self._read, [*watched, *followed], general)
         self._primed = general
-        for head in heads:
-            if self._seen.get(head.run_id) != head:
-                event = self._event(head)
-                self._events.append(event)
-                for subscription in [*self._subscriptions]:
-                    subscription.offer(event)
+        changed = [head for head in heads if self._seen.get(head.run_id) != head]
         self._remember(heads)
+        at_once = max(1, min(_AT_ONCE, self._settings.api_stream_backlog // 2))
+        for number, head in enumerate(changed, 1):
+            event = self._event(head)
+            self._events.append(event)
+            for subscription in [*self._subscriptions]:
+                subscription.offer(event)
+            if number % at_once == 0:
+                # Slow is who does not read, not who had no turn yet.
+                await asyncio.sleep(0)
 
     def _unfinished(self) -> list[Head]:
         found = [head for head in reversed(self._seen.values()) if not head.status.ended]
