@@ -23,6 +23,7 @@ SINCE = 1_000.0
         (ME, ME, SINCE - 1, "owner"),
         (ME + 1, ME, SINCE - 1, "owner"),
     ],
+    ids=["its own", "another's", "started again", "older than it"],
 )
 def test_only_a_child_of_this_worker_died_by_its_own_stage(
     tmp_path: Path, pid: int, parent: int, born: float, cause: str
