@@ -82,6 +82,12 @@ class _Stores(Collector):
             "Clients that were too slow to follow.",
             value=feed.dropped,
         )
+        due, now = self._site.app.runs.oldest_due(), self._site.app.runs.now()
+        yield GaugeMetricFamily(
+            "milepost_oldest_due_seconds",
+            "How long the run that is due longest was not looked at.",
+            value=0.0 if due is None else max(0, now - due) / 1000,
+        )
         yield from self._fleet()
 
     def _fleet(self) -> Iterator[GaugeMetricFamily]:

@@ -56,6 +56,13 @@ class RunListing(ABC):
         """
 
     @abstractmethod
+    def oldest_due(self) -> int | None:
+        """Return when the run has to be looked at that has to be first, in milliseconds of the store's clock.
+
+        In a fleet that looks it is hardly ever past; None: nothing has to be looked at.
+        """
+
+    @abstractmethod
     def struggling(self, limit: int = 100) -> list[Head]:
         """Return unfinished runs whose stage due has lost workers since they last got on, worst first."""
 

@@ -133,6 +133,10 @@ class MemoryRunStore(Bookkeeper):
         ]
         return sorted(groups, key=lambda group: group.last_at, reverse=True)[:limit]
 
+    def oldest_due(self) -> int | None:
+        with self._lock:
+            return self._book.oldest_due
+
     def struggling(self, limit: int = 100) -> list[Head]:
         worst = [h for h in self._heads() if h.crashes + h.suspicions and not h.status.ended]
         return sorted(worst, key=lambda h: h.crashes + h.suspicions, reverse=True)[:limit]
@@ -231,6 +235,11 @@ class _MemoryBook(Book):
             self._due.pop(run_id, None)
         else:
             self._due[run_id] = at
+
+    @property
+    def oldest_due(self) -> int | None:
+        """When the run has to be looked at that has to be first."""
+        return min(self._due.values(), default=None)
 
     def due_at(self, run_id: str) -> int | None:
         return self._due.get(run_id)

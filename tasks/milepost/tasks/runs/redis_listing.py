@@ -144,6 +144,13 @@ class RedisListing(RunListing):
         first_at = min(score for _, score in ends)
         return ErrorGroup(name, sum(replies[::3]), int(first_at), int(last_at), example[0])
 
+    def oldest_due(self) -> int | None:
+        with translated(self.location), self.client.pipeline(transaction=False) as pipe:
+            for prefix in ALL_PREFIXES:
+                pipe.zrange(prefix + "due", 0, 0, withscores=True)
+            scores = [int(score) for reply in pipe.execute() for _, score in reply]
+        return min(scores, default=None)
+
     def struggling(self, limit: int = 100) -> list[Head]:
         with translated(self.location):
             with self.client.pipeline(transaction=False) as pipe:

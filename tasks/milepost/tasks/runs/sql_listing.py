@@ -77,6 +77,10 @@ class SQLListing(RunListing):
             if (example := self._latest_of(group))
         ]
 
+    def oldest_due(self) -> int | None:
+        query = select(func.min(runs.c.due_at))
+        return self.database.single(lambda c: c.execute(query).scalar())
+
     def struggling(self, limit: int = 100) -> list[Head]:
         worst = (
             select(runs.c.head)

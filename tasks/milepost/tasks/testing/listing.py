@@ -148,3 +148,11 @@ class Listing(RunStoreCase):
             ("orders", RunStatus.COMPLETED): 2,
             ("bills", RunStatus.RUNNING): 1,
         }
+
+    def test_the_time_is_told_at_which_the_first_run_is_due(self, store: RunStore) -> None:
+        assert store.oldest_due() is None
+        created(store, delay_ms=90_000)
+        created(store, delay_ms=60_000)
+        due = store.oldest_due()
+        assert due is not None
+        assert 50_000 < due - store.now() <= 60_000
