@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, JsonValue, SecretBytes, SecretStr, TypeAdapter
@@ -82,6 +83,24 @@ def _written_at_once(adapter: TypeAdapter[Any], value: Any) -> bytes | None:
     except (ValueError, TypeError, RecursionError):
         return None
     return data
+
+
+@lru_cache(maxsize=1024)
+def _keeps_all(adapter: TypeAdapter[Any], kind: type[BaseModel]) -> bool:
+    """Whether a type writes all of a value of that class, whatever is in it: its own, of plain fields."""
+    if adapter is _ANY:
+        return True
+    words = repr(adapter.core_schema)
+    open_to_more = (
+        "'any'",
+        "'definition",
+        "'dataclass",
+        "'function-",
+        "'is-instance'",
+        "'typed-dict'",
+    )
+    own = adapter.core_schema.get("cls") is kind and words.count("'type': 'model'") == 1
+    return own and not any(word in words for word in open_to_more)
 
 
 def _dump_bytes(adapter: TypeAdapter[Any], value: Any) -> bytes:

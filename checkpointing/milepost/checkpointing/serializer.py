@@ -108,14 +108,22 @@ class Serializer:
         return replace(record, pieces=pieces, manifest=manifest)
 
     def whole(
-        self, key: CheckpointKey, metadata: bytes, parts: Parts, state_type: TypeAdapter[Any] | None
+        self,
+        key: CheckpointKey,
+        metadata: bytes,
+        parts: Parts,
+        state_type: TypeAdapter[Any] | None,
+        line: bytes | None = None,
     ) -> Record | None:
         """Write a record whose metadata is written already; None: it has to be cut into pieces.
+
+        Args:
+            line: The state as `dump_json` has written it by its type, if it has.
 
         Raises:
             NotSerializable, TooLarge: As `encode`.
         """
-        codec, body = self._checked_body(key, metadata, parts, state_type)
+        codec, body = self._checked_body(key, metadata, parts, state_type, line)
         return None if self._is_cut(key, body) else self._record(key, metadata, codec, body)
 
     def piece(self, key: CheckpointKey, part: bytes) -> Record:
@@ -192,10 +200,18 @@ class Serializer:
         return b"".join(found[piece] for piece in manifest.pieces)
 
     def _checked_body(
-        self, key: CheckpointKey, written: bytes, parts: Parts, state_type: TypeAdapter[Any] | None
+        self,
+        key: CheckpointKey,
+        written: bytes,
+        parts: Parts,
+        state_type: TypeAdapter[Any] | None,
+        line: bytes | None = None,
     ) -> tuple[CodecId, bytes]:
         try:
-            codec, body = self._encode(parts, state_type, _about(key, written))
+            if line is not None and self._chosen is CodecId.JSON and not any(parts[1:]):
+                codec, body = CodecId.JSON, JSONCodec.around(line)
+            else:
+                codec, body = self._encode(parts, state_type, _about(key, written))
         except CheckpointError as error:
             error.run_id = key.run_id
             raise

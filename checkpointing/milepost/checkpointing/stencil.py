@@ -35,12 +35,19 @@ class Stencil:
         # Names and ids need no escaping in JSON.
         self._before, self._between, self._after = re.split("|".join(marks.values()), text)
 
-    def record(self, run_id: str, checkpoint_id: str, state: Any) -> Record | None:
+    def record(
+        self, run_id: str, checkpoint_id: str, state: Any, line: bytes | None = None
+    ) -> Record | None:
         """Return the checkpoint of a run, or None if it has to be written in pieces.
+
+        Args:
+            line: The state as it is written by its type, if it is.
 
         Raises:
             NotSerializable, TooLarge: As `Serializer.encode`.
         """
         key = CheckpointKey(run_id, *self._key[1:])
         written = f"{self._before}{run_id}{self._between}{checkpoint_id}{self._after}".encode()
-        return self._serializer.whole(key, written, Parts(state, [], [], {}), self._state_type)
+        return self._serializer.whole(
+            key, written, Parts(state, [], [], {}), self._state_type, line
+        )

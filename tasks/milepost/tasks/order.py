@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from milepost.checkpointing import Misconfigured
 from milepost.checkpointing.ids import new_run_id, valid_name
+from milepost.checkpointing.plain_json import dump_json
 
 from .budget import valid_budget
 from .digest import input_digest
@@ -53,38 +54,51 @@ class Order:
     budget: str = ""
     priority: str = ""
     tenant: str = ""
+    line: bytes | None = None
+    """The state as it is written by its type, if it has one."""
 
 
-def ordered(pipeline: Pipeline, state: Any, run_id: str | None, options: StartOptions) -> Order:
-    """Return what is asked for.
+def ordered(
+    pipeline: Pipeline,
+    states: Sequence[Any],
+    run_ids: Sequence[str | None],
+    options: StartOptions,
+) -> list[Order]:
+    """Return what is asked for: a run for each state, all with the same options.
 
     Raises:
         What `Pipeline.start` raises of its arguments.
     """
-    run_id = new_run_id() if run_id is None else valid_name(run_id)
     tags = options.get("tags") or ()
     if isinstance(tags, str):
         raise Misconfigured(f"tags={tags!r} is one text; expected a list of tags.")
-    first, given = pipeline.first, state
-    if first.input is not None:
-        state = validated(state, first.input, first.name, run_id)
-    # Refuses what cannot be written, so that the digest need not.
-    plain = pipeline.app.types.plain(state, "state", first.input)
     priority, tenant = options.get("priority"), options.get("tenant")
     if priority is not None and (type(priority) is not int or priority not in _PRIORITIES):
         raise Misconfigured(f"priority={priority!r}: expected a whole number from 0 to 9.")
-    return Order(
-        run_id=run_id,
-        state=state,
-        digest=input_digest(
-            pipeline.name, given, plain, first.input, may_hold_sets=first.takes_sets
-        ),
-        tags=tuple(valid_name(tag, "tag") for tag in dict.fromkeys(tags)),
-        delay_seconds=_delay_seconds(options),
-        budget=valid_budget(options.get("budget") or {}),
-        priority="" if priority is None else str(priority),
-        tenant=valid_name(tenant, "tenant") if tenant else "",
+    common = (
+        tuple(valid_name(tag, "tag") for tag in dict.fromkeys(tags)),
+        _delay_seconds(options),
+        valid_budget(options.get("budget") or {}),
+        "" if priority is None else str(priority),
+        valid_name(tenant, "tenant") if tenant else "",
     )
+    first, types, orders = pipeline.first, pipeline.app.types, []
+    for given, name in zip(states, run_ids, strict=True):
+        run_id = new_run_id() if name is None else valid_name(name)
+        state = given
+        if first.input is not None:
+            state = validated(given, first.input, first.name, run_id)
+        # Refuses what cannot be written, so that the digest need not.
+        line, plain = None, state
+        if first.input is not None:
+            line = dump_json(state, name="state", adapter=first.input)
+        else:
+            plain = types.plain(state, "state")
+        digest = input_digest(
+            pipeline.name, given, plain, first.input, may_hold_sets=first.takes_sets
+        )
+        orders.append(Order(run_id, state, digest, *common, line))
+    return orders
 
 
 def _delay_seconds(options: StartOptions) -> float:

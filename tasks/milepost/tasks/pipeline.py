@@ -225,7 +225,7 @@ class Pipeline:
             Unavailable: The store does not answer; whether the run was made is not known, and
                 starting it again with the same id is safe.
         """
-        order = ordered(self, state, run_id, options)
+        (order,) = ordered(self, [state], [run_id], options)
         self.app.lifecycle.start(self, order)
         return Run(self.app, order.run_id)
 
@@ -247,15 +247,13 @@ class Pipeline:
             **options: See `StartOptions`; the same for all.
 
         Raises:
-            What `start` raises; `InputMismatch` after all others have been started.
+            What `start` raises; `InputMismatch` and `TooLarge` after all others have been started.
         """
         given = [*states]
         names = [None] * len(given) if run_ids is None else [*run_ids]
         if len(names) != len(given) or len({*names} - {None}) < (len(names) if run_ids else 0):
             raise Misconfigured(f"{len(given)} states need as many run ids, each another one.")
-        orders = [
-            ordered(self, state, name, options) for state, name in zip(given, names, strict=True)
-        ]
+        orders = ordered(self, given, names, options)
         refused: MilepostError | None = None
         for outcome in self.app.lifecycle.start_many(self, orders):
             if isinstance(outcome, MilepostError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from milepost.checkpointing import (
     Corrupt,
     MilepostError,
     Record,
+    TooLarge,
 )
 from milepost.checkpointing.ids import new_checkpoint_id
 from milepost.checkpointing.stencil import Stencil
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
     from .runtime import Runtime
 
-_BATCH = 4_000
+_BATCH = 1_000
 
 
 class Starter:
@@ -93,27 +95,45 @@ class Starter:
         delay_ms = int(pattern.delay_seconds * 1000)
         task = f"{pipeline.name}.{first.name}"
         render = self._runtime.dispatch.rendering(task, head.queue, head.priority)
-        outcomes: list[Head | MilepostError | None] = []
-        for at in range(0, len(orders), _BATCH):
-            births, places, batch = [], [], orders[at : at + _BATCH]
-            found: list[Head | MilepostError | None] = [None] * len(batch)
-            for place, order in enumerate(batch):
-                checkpoint_id = new_checkpoint_id()
-                record = stencil.record(order.run_id, checkpoint_id, order.state)
-                if record is None:
-                    found[place] = self._tried(pipeline, order)
-                    continue
-                push = None if delay_ms else render(Step(order.run_id, 0, first.name))
-                births.append(Birth(order.run_id, order.digest, checkpoint_id, record, push))
-                places.append(place)
-            made = self._runs.create_many(head, births, delay_ms=delay_ms)
-            for place, birth, outcome in zip(places, births, made, strict=True):
-                own = replace(head, run_id=birth.run_id, digest=birth.digest) if outcome else head
+        outcomes: list[Head | MilepostError | None] = [None] * len(orders)
+        pending: tuple[Future[Any], list[tuple[int, Birth]]] | None = None
+
+        def settle() -> None:
+            if pending is None:
+                return
+            made, placed = pending
+            for (place, birth), outcome in zip(placed, made.result(), strict=True):
                 if outcome is None and birth.push is None and not delay_ms:
                     self._runtime.dispatch.publish(replace(head, run_id=birth.run_id))
-                clash = _clash(outcome, own) if isinstance(outcome, Head) else None
-                found[place] = clash or outcome
-            outcomes += found
+                if isinstance(outcome, Head):
+                    own = replace(head, run_id=birth.run_id, digest=birth.digest)
+                    outcome = _clash(outcome, own) or outcome
+                outcomes[place] = outcome
+
+        # One thread writes while this one gets the next batch ready.
+        with ThreadPoolExecutor(1, thread_name_prefix="milepost-start") as writer:
+            for at in range(0, len(orders), _BATCH):
+                placed = []
+                for place, order in enumerate(orders[at : at + _BATCH], at):
+                    checkpoint_id = new_checkpoint_id()
+                    try:
+                        record = stencil.record(
+                            order.run_id, checkpoint_id, order.state, order.line
+                        )
+                        if record is None:
+                            outcomes[place] = self._tried(pipeline, order)
+                            continue
+                    except TooLarge as error:
+                        outcomes[place] = error
+                        continue
+                    push = None if delay_ms else render(Step(order.run_id, 0, first.name))
+                    birth = Birth(order.run_id, order.digest, checkpoint_id, record, push)
+                    placed.append((place, birth))
+                settle()
+                births = [birth for _, birth in placed]
+                made = writer.submit(self._runs.create_many, head, births, delay_ms=delay_ms)
+                pending = made, placed
+            settle()
         return outcomes
 
     def _tried(self, pipeline: Pipeline, order: Order) -> Head | MilepostError | None:

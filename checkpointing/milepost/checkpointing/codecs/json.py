@@ -25,6 +25,11 @@ class JSONCodec(Codec):
             for name, part in zip(Parts._fields, parts, strict=True)
         )
 
+    @staticmethod
+    def around(line: bytes) -> bytes:
+        """Return the body of a state that is written already, without any other part."""
+        return line + b"\n[]\n[]\n{}"
+
     def decode(self, body: bytes, adapter: Adapter | None, about: bytes) -> Parts:
         lines = body.split(b"\n")
         if len(lines) != len(Parts._fields):
