@@ -116,3 +116,18 @@ class Unavailable(CheckpointError):
 
 class Refused(CheckpointError):
     """The store answers, and refuses."""
+
+
+def placed(error: CheckpointError, key: CheckpointKey) -> CheckpointError:
+    """Return the same error, saying where it was met."""
+    message = f"Checkpoint {key.path} of run {key.run_id}: {error}"
+    if isinstance(error, TooLarge):
+        return TooLarge(
+            message,
+            size_bytes=error.size_bytes,
+            limit_bytes=error.limit_bytes,
+            run_id=key.run_id,
+        )
+    if isinstance(error, MissingKey):
+        return MissingKey(message, key_name=error.key_name, key=key)
+    return type(error)(message, key=key)

@@ -19,6 +19,16 @@ _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(","
 _EMPTY = {b"[]": list, b"{}": dict}
 _SIGNS = (b"null", b"**********", b"NaN", b"Infinity")
 """What pydantic may have written in place of something else."""
+_OPEN = (
+    "'any'",
+    "'definition",
+    "'dataclass",
+    "'function-",
+    "'is-instance'",
+    "'typed-dict'",
+    "extra_",
+)
+"""What stands in the schema of a type whose values may hold more than it knows."""
 DEEPEST = 200
 """pydantic's parser reads no JSON that is nested deeper than this and one more."""
 
@@ -74,12 +84,9 @@ def _written_at_once(adapter: TypeAdapter[Any], value: Any) -> bytes | None:
         data = _dump_bytes(adapter, value)
         if data.count(b"[") + data.count(b"{") > DEEPEST or any(sign in data for sign in _SIGNS):
             return None
-        if (
-            isinstance(value, BaseModel)
-            and adapter is not _ANY
-            and _dump_bytes(_ANY, value) != data
-        ):
-            return None
+        if isinstance(value, BaseModel) and not _keeps_all(adapter, type(value)):
+            # pydantic writes of another class what its type knows, and says nothing.
+            return data if _dump_bytes(_ANY, value) == data else None
     except (ValueError, TypeError, RecursionError):
         return None
     return data
@@ -91,16 +98,8 @@ def _keeps_all(adapter: TypeAdapter[Any], kind: type[BaseModel]) -> bool:
     if adapter is _ANY:
         return True
     words = repr(adapter.core_schema)
-    open_to_more = (
-        "'any'",
-        "'definition",
-        "'dataclass",
-        "'function-",
-        "'is-instance'",
-        "'typed-dict'",
-    )
     own = adapter.core_schema.get("cls") is kind and words.count("'type': 'model'") == 1
-    return own and not any(word in words for word in open_to_more)
+    return own and not any(word in words for word in _OPEN)
 
 
 def _dump_bytes(adapter: TypeAdapter[Any], value: Any) -> bytes:

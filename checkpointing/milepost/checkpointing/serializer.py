@@ -27,6 +27,7 @@ from .errors import (
     NotSerializable,
     TooLarge,
     Unprotected,
+    placed,
 )
 from .manifest import Manifest, Piece
 from .models import SNAPSHOTS, Checkpoint, CheckpointKey, CheckpointMetadata, Kind, Record
@@ -119,9 +120,6 @@ class Serializer:
 
         Args:
             line: The state as `dump_json` has written it by its type, if it has.
-
-        Raises:
-            NotSerializable, TooLarge: As `encode`.
         """
         codec, body = self._checked_body(key, metadata, parts, state_type, line)
         return None if self._is_cut(key, body) else self._record(key, metadata, codec, body)
@@ -282,7 +280,7 @@ class Serializer:
             about = _about(record.key, header.metadata)
             parts = self._codec(codec).decode(body, state_type, about)
         except CheckpointError as error:
-            raise _placed(error, record.key) from error
+            raise placed(error, record.key) from error
         checkpoint = Checkpoint.model_construct(metadata=metadata, **parts._asdict())
         object.__setattr__(checkpoint, "_manifest", manifest)
         return checkpoint
@@ -299,7 +297,7 @@ class Serializer:
         try:
             return metadata, header, self._plain_body(header, record)
         except CheckpointError as error:
-            raise _placed(error, record.key) from error
+            raise placed(error, record.key) from error
 
     def _plain_body(self, header: Header, record: Record) -> bytes:
         """Return the body as it was before it was compressed and encrypted, proven."""
@@ -370,7 +368,7 @@ class Serializer:
         except ValidationError as error:
             raise Corrupt(f"The metadata under {key.path} is no metadata.", key=key) from error
         except CheckpointError as error:
-            raise _placed(error, key) from error
+            raise placed(error, key) from error
         if metadata.key != key:
             raise Corrupt(
                 f"The record under {key.path} of run {key.run_id} says it is "
@@ -399,18 +397,3 @@ def _dump_metadata(metadata: CheckpointMetadata) -> bytes:
             path="metadata",
             run_id=metadata.run_id,
         ) from error
-
-
-def _placed(error: CheckpointError, key: CheckpointKey) -> CheckpointError:
-    """Return the same error, saying where it was met."""
-    message = f"Checkpoint {key.path} of run {key.run_id}: {error}"
-    if isinstance(error, TooLarge):
-        return TooLarge(
-            message,
-            size_bytes=error.size_bytes,
-            limit_bytes=error.limit_bytes,
-            run_id=key.run_id,
-        )
-    if isinstance(error, MissingKey):
-        return MissingKey(message, key_name=error.key_name, key=key)
-    return type(error)(message, key=key)

@@ -58,7 +58,13 @@ class Order:
     """The state as it is written by its type, if it has one."""
 
 
-def ordered(
+def ordered(pipeline: Pipeline, state: Any, run_id: str | None, options: StartOptions) -> Order:
+    """Return what is asked for, as `ordered_all` does."""
+    (order,) = ordered_all(pipeline, [state], [run_id], options)
+    return order
+
+
+def ordered_all(
     pipeline: Pipeline,
     states: Sequence[Any],
     run_ids: Sequence[str | None],

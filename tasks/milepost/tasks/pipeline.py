@@ -13,7 +13,7 @@ from milepost.checkpointing.ids import valid_name
 
 from .duration import Duration
 from .errors import UnknownPipeline
-from .order import StartOptions, ordered
+from .order import StartOptions, ordered, ordered_all
 from .retry import Retry
 from .run import Run
 from .stage import Stage, StageOptions
@@ -225,7 +225,7 @@ class Pipeline:
             Unavailable: The store does not answer; whether the run was made is not known, and
                 starting it again with the same id is safe.
         """
-        (order,) = ordered(self, [state], [run_id], options)
+        order = ordered(self, state, run_id, options)
         self.app.lifecycle.start(self, order)
         return Run(self.app, order.run_id)
 
@@ -253,7 +253,7 @@ class Pipeline:
         names = [None] * len(given) if run_ids is None else [*run_ids]
         if len(names) != len(given) or len({*names} - {None}) < (len(names) if run_ids else 0):
             raise Misconfigured(f"{len(given)} states need as many run ids, each another one.")
-        orders = ordered(self, given, names, options)
+        orders = ordered_all(self, given, names, options)
         refused: MilepostError | None = None
         for outcome in self.app.lifecycle.start_many(self, orders):
             if isinstance(outcome, MilepostError):

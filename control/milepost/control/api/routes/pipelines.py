@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from milepost.checkpointing import MilepostError, Misconfigured
 from milepost.tasks import Head, Pipeline, UnknownRun
-from milepost.tasks.order import Order, ordered
+from milepost.tasks.order import Order, ordered, ordered_all
 from milepost.tasks.order import StartOptions as LibraryOptions
 
 from ..arguments import IdempotencyKey, Operator, PathName, Reader
@@ -104,12 +104,13 @@ async def start_runs(
 
     def do() -> Batch:
         pipeline, options = _pipeline(site, name), _options(batch, identity)
-        orders = []
-        for at, entry in enumerate(entries):
-            run_id = entry.run_id
-            if idempotency_key is not None:
-                run_id = derived(options.get("tenant"), name, f"{idempotency_key}\n{at}")
-            orders.append(ordered(pipeline, entry.state, run_id, options))
+        run_ids = [entry.run_id for entry in entries]
+        if idempotency_key is not None:
+            run_ids = [
+                derived(options.get("tenant"), name, f"{idempotency_key}\n{at}")
+                for at in range(len(entries))
+            ]
+        orders = ordered_all(pipeline, [entry.state for entry in entries], run_ids, options)
         outcomes = _started(site, identity, pipeline, orders)
         return Batch(runs=tuple(_outcome(o, out) for o, out in zip(orders, outcomes, strict=True)))
 
