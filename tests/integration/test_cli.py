@@ -100,6 +100,19 @@ def test_a_run_from_start_to_end(shell: Shell) -> None:
     assert shell.json("checkpoints", "run-1", "--state") == [{"n": 5, "broken": False}]
 
 
+def test_a_run_for_each_line_of_a_file(shell: Shell) -> None:
+    """All or, if a line is wrong, none of its thousand."""
+    file = shell.folder / "states.jsonl"
+    file.write_text('{"n": 1}\n{"n": 2}\n{"n": 3}\n')
+    ids = shell("start", "counting", "--states", str(file), "--tag", "many").split()
+    assert len(ids) == 3
+    for name, n in zip(ids, (2, 3, 4), strict=True):
+        assert json.loads(shell("result", name, "--timeout", "30s"))["n"] == n
+    file.write_text('{"n": 1}\n{"n":\n')
+    assert "Line 2 is no JSON" in shell("start", "counting", "--states", str(file), code=2)
+    assert len(shell.json("runs", "--tag", "many")) == 3
+
+
 def test_a_failed_run_and_its_retry(shell: Shell) -> None:
     """Exit code 1, the reason without the password, and retry in bulk."""
     state = '{"broken": true}'

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from itertools import islice
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
 
 from milepost.checkpointing import Misconfigured
-from milepost.tasks import Head, Run, RunStatus, UnknownRun
+from milepost.tasks import Head, Milepost, Run, RunStatus, UnknownRun
 from milepost.tasks.duration import seconds
+from milepost.tasks.order import StartOptions
 
 from .display import as_json, checkpoints_table, print_json, print_run, runs_table
 from .loading import load_app
@@ -19,6 +21,9 @@ from .options import app_option, json_option
 from .query_options import moment, query_of, query_options
 from .watching import changes
 from .watching import watch as watch_run
+
+_BATCH = 1_000
+"""So many lines are read and started at a time."""
 
 
 @click.command()
@@ -33,6 +38,12 @@ from .watching import watch as watch_run
 @click.option("--tenant", help="On whose behalf.")
 @click.option("--budget", multiple=True, metavar="UNIT=LIMIT", help="What it may spend: usd=5.")
 @click.option("--watch", "follow", is_flag=True, help="Follow the run until it ends.")
+@click.option(
+    "--states",
+    type=click.File(),
+    metavar="FILE",
+    help="A run for each line of FILE (- is standard input), a JSON document each.",
+)
 @json_option
 def start(
     pipeline: str,
@@ -46,23 +57,27 @@ def start(
     tenant: str | None,
     budget: tuple[str, ...],
     follow: bool,
+    states: TextIO | None,
     as_lines: bool,
 ) -> None:
-    """Start a run of PIPELINE with STATE, a JSON document."""
+    """Start a run of PIPELINE with STATE, a JSON document; or one for each line of a file."""
     if app_name is None:
         raise Misconfigured("To start a run, name the application: -A MODULE or MILEPOST_APP.")
     app = load_app(app_name)
-    run = app.start(
-        pipeline,
-        parsed(state),
-        run_id=run_id,
-        tags=tags,
-        delay=delay,
-        at=None if at is None else moment(at),
-        priority=priority,
-        tenant=tenant,
-        budget=amounts_of(budget),
-    )
+    options: StartOptions = {
+        "tags": tags,
+        "delay": delay,
+        "at": None if at is None else moment(at),
+        "priority": priority,
+        "tenant": tenant,
+        "budget": amounts_of(budget),
+    }
+    if states is not None:
+        if state is not None or run_id is not None or follow:
+            raise Misconfigured("With --states there is no STATE, --run-id or --watch.")
+        _start_many(app, pipeline, states, options, as_lines)
+        return
+    run = app.start(pipeline, parsed(state), run_id=run_id, **options)
     if follow:
         _follow(run, None, as_lines)
     elif as_lines:
@@ -161,6 +176,24 @@ def parsed(state: str | None) -> Any:
         return {} if state is None else json.loads(state)
     except ValueError as error:
         raise Misconfigured(f"The state is no JSON: {error}.") from None
+
+
+def _start_many(
+    app: Milepost, pipeline: str, states: TextIO, options: StartOptions, as_lines: bool
+) -> None:
+    lines = enumerate(states, 1)
+    while batch := [*islice(lines, _BATCH)]:
+        given = []
+        for number, line in batch:
+            try:
+                given.append(json.loads(line))
+            except ValueError as error:
+                raise Misconfigured(f"Line {number} is no JSON: {error}.") from None
+        for run in app.start_many(pipeline, given, **options):
+            if as_lines:
+                print_json({"run_id": run.id})
+            else:
+                click.echo(run.id)
 
 
 def _follow(run: Run, timeout: str | None, as_lines: bool) -> None:

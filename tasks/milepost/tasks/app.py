@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -133,10 +134,15 @@ class Milepost:
         Raises:
             UnknownPipeline: None of that name is defined.
         """
-        if pipeline not in self.versions:
-            known = ", ".join(self.versions) or "none"
-            raise UnknownPipeline(f"No pipeline {pipeline!r} is defined here; known: {known}.")
-        return self.versions[pipeline].current.start(state, **options)
+        return self._current(pipeline).start(state, **options)
+
+    def start_many(self, pipeline: str, states: Iterable[Any], **options: Any) -> list[Run]:
+        """Start a run of the pipeline of that name for each state; see `Pipeline.start_many`.
+
+        Raises:
+            UnknownPipeline: None of that name is defined.
+        """
+        return self._current(pipeline).start_many(states, **options)
 
     def run(self, run_id: str) -> Run:
         """Return a handle on a run; whether it exists shows at the first use."""
@@ -278,6 +284,12 @@ class Milepost:
             not name.startswith(("celery.", "milepost.")) and name not in self._tasks
             for name in self.celery.tasks
         )
+
+    def _current(self, name: str) -> Pipeline:
+        if name not in self.versions:
+            known = ", ".join(self.versions) or "none"
+            raise UnknownPipeline(f"No pipeline {name!r} is defined here; known: {known}.")
+        return self.versions[name].current
 
     def _broker_url(self) -> str:
         url = self.celery.conf.broker_write_url or self.celery.conf.broker_url
