@@ -202,9 +202,17 @@ class Client(Requests):
         """Go on behind the stage due."""
         return self._command(run_id, "skip", **condition)
 
-    def rewind(self, run_id: str, stage: str, **condition: str) -> RunDocument:
-        """Go on from before a stage."""
-        return self._command(run_id, "rewind", {"stage": stage}, **condition)
+    def rewind(
+        self,
+        run_id: str,
+        stage: str | None = None,
+        *,
+        checkpoint_id: str | None = None,
+        **condition: str,
+    ) -> RunDocument:
+        """Go on from before a stage, or from a commit."""
+        body = {"stage": stage} if checkpoint_id is None else {"checkpoint_id": checkpoint_id}
+        return self._command(run_id, "rewind", body, **condition)
 
     def edit(
         self, run_id: str, state: Any = None, *, patch: Any = None, **condition: str

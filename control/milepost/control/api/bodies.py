@@ -188,9 +188,14 @@ class StartBatch(StartOptions):
 
 
 class Rewind(StrictBody):
-    """Where a run is to go on."""
+    """Where a run is to go on: before a stage, or behind one of its commits."""
 
-    stage: Name
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["stage"]}, {"required": ["checkpoint_id"]}]}
+    )
+
+    stage: Name | None = None
+    checkpoint_id: Name | None = None
 
 
 class Edit(StrictBody):

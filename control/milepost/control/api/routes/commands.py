@@ -91,10 +91,13 @@ async def rewind_run(
     request: Request,
     if_match: IfMatch = None,
 ) -> Response:
-    """Go on from before a stage, with the state the run had there; what came after is left behind."""
+    """Go on from before a stage or from a commit, with the state the run had there.
+
+    What came after is left behind.
+    """
 
     def do(lifecycle: Lifecycle) -> None:
-        lifecycle.rewind(run_id, rewind.stage)
+        lifecycle.rewind(run_id, rewind.stage, checkpoint_id=rewind.checkpoint_id)
 
     return await _done(site, request, run_id, identity, if_match, do)
 
