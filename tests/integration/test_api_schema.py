@@ -11,7 +11,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import (
+    negative_data_rejection,
+    positive_data_acceptance,
+)
 
 from integration.api_site import counting_app, finish
 from support.api_server import ApiServer
@@ -61,7 +64,11 @@ def test_the_api_does_what_it_says(server: ApiServer, mode: GenerationMode) -> N
         )
         def check(case: Case[Any]) -> None:
             answer = case.call(base_url=server.url, headers=header)
-            case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+            excluded: list[Any] = [positive_data_acceptance]
+            if answer.status_code == 412:
+                # Where the run stands is looked at before what is wanted of it.
+                excluded.append(negative_data_rejection)
+            case.validate_response(answer, excluded_checks=excluded)
             # The library may still refuse, for reasons that no schema can say.
             if mode is GenerationMode.POSITIVE and answer.status_code >= 400:
                 problem = answer.json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
 
 from milepost.checkpointing import Kind, Misconfigured
@@ -23,6 +24,7 @@ from milepost.tasks.duration import seconds
 from .documents import Status
 from .keys import Scope
 
+B = TypeVar("B", bound=BaseModel)
 # The rule of milepost.checkpointing.ids, so that schemas say it.
 NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_-]|\.[A-Za-z0-9_-])*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
@@ -187,6 +189,12 @@ class StartBatch(StartOptions):
     runs: list[BatchEntry] = Field(min_length=1, max_length=1_000)
 
 
+def _exactly_one(body: B) -> B:
+    if len(body.model_fields_set) != 1:
+        raise ValueError(f"expected one of {' and '.join(type(body).model_fields)}")
+    return body
+
+
 class Rewind(StrictBody):
     """Where a run is to go on: before a stage, or behind one of its commits."""
 
@@ -196,6 +204,8 @@ class Rewind(StrictBody):
 
     stage: Name | None = None
     checkpoint_id: Name | None = None
+
+    _is_one = model_validator(mode="after")(_exactly_one)
 
 
 class Edit(StrictBody):
@@ -207,6 +217,8 @@ class Edit(StrictBody):
 
     state: Any = None
     patch: Any = Field(default=None, examples=[{"source": "2014"}])
+
+    _is_one = model_validator(mode="after")(_exactly_one)
 
 
 class Fork(StrictBody):
