@@ -349,8 +349,8 @@ def test_a_sign_in_link_leaves_the_key_nowhere(browser: Browser, board: Dashboar
     assert key not in page.content()
 
 
-def test_a_link_from_another_site_signs_in_all_the_same(browser: Browser, board: Dashboard) -> None:
-    """A cookie that is SameSite=Strict does not come along on the way from a chat or a mail."""
+def test_a_link_from_another_site_signs_in_with_a_click(browser: Browser, board: Dashboard) -> None:
+    """A cookie that is SameSite=Strict stays behind: nobody else shall decide in whose name you work."""
     page = Watched(browser.new_context(), EVENTS).page
     link = f"<a href={board.site.url}/sign-in?key={board.site.key()}>Sign in</a>"
     page.route(
@@ -359,6 +359,7 @@ def test_a_link_from_another_site_signs_in_all_the_same(browser: Browser, board:
     page.goto("http://chat.localhost/room")
 
     page.get_by_role("link").click()
+    page.get_by_role("button", name="Sign in").click()
 
     page.wait_for_url("**/runs")
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")

@@ -92,6 +92,9 @@ class _Service:
         code = self.process.poll()
         if code is None:
             return True
+        # What it has left behind, such as the pool of a worker that was killed.
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         lived = time.monotonic() - self._started
         self.short_lives = self.short_lives + 1 if lived < _SHORT_SECONDS else 0
         click.echo(f"{self.name:9} | ended with {code} after {lived:.0f} s", err=True)
@@ -117,7 +120,9 @@ class _Service:
     def _show(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            click.echo(f"{self.name:9} | {line.rstrip()}")
+            # Who read this may have gone; what the process says must be taken all the same.
+            with suppress(OSError):
+                click.echo(f"{self.name:9} | {line.rstrip()}")
 
 
 class _Stack:
@@ -129,7 +134,7 @@ class _Stack:
 
     def run(self) -> int:
         """Return the exit code."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._end)
         code = 0
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -65,16 +66,19 @@ async def events(site: Site, identity: Identity, told: Subscription) -> AsyncIte
 
     Ends when it was dropped, or when the key is good no more.
     """
+    seconds = site.settings.api_heartbeat_seconds
+    ask_at = time.monotonic() + seconds
     while True:
         try:
-            event = await told.next(site.settings.api_heartbeat_seconds)
+            event = await told.next(seconds)
+            if event is None:
+                return
         except TimeoutError:
+            event = None
+        if time.monotonic() >= ask_at:
             if not await _is_good(site, identity):
                 return
-            yield None
-            continue
-        if event is None:
-            return
+            ask_at = time.monotonic() + seconds
         yield event
 
 

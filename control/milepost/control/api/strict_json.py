@@ -63,9 +63,12 @@ def _too_deep(depth: int) -> Problem:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"The name {twice[:50]!a} is there twice.")
+        seen: set[str] = set()
+        # One pass: whoever sends such an object chooses how long it is.
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"The name {name[:50]!a} is there twice.")
+            seen.add(name)
     return found
 
 

@@ -40,7 +40,7 @@ def run_page(
         progress=head.stage_progress,
         spent=_spent(head),
         budget=read_amounts(head.budget),
-        notes=visit.app.runs.notes(head.run_id, 50),
+        notes=visit.app.runs.notes_on(head, 50),
         actions=actions(head, code_known=versions is not None) if visit.may("operate") else [],
         code_known=versions is not None,
         is_newer_code=versions is not None

@@ -17,7 +17,10 @@ def sign_in_page(visit: Visit) -> Response:
     key, code = visit.query.get("key"), visit.query.get("code")
     after = inside(visit.query.get("next", "/runs"))
     if not (key or code):
-        return visit.page("sign_in.html", after=after, error="")
+        return visit.page("sign_in.html", after=after, error="", key="")
+    if key and visit.request.headers.get("sec-fetch-site") == "cross-site":
+        # The browser keeps the cookie of a session back: only a click of yours says that you want another.
+        return visit.page("sign_in.html", after=after, error="", key=key)
     # Not over a session that stands: a link of somebody else's shall not make you work in their name.
     session = visit.site.sessions.read(visit.request.cookies.get(COOKIE))
     response = (
@@ -66,19 +69,19 @@ def _signed_in(visit: Visit, key: str, after: str, code: str | None = None) -> R
     wait = visit.site.throttle.wait_seconds(address)
     if wait:
         error = f"Too many keys that were none came from here. Try again in {wait} s."
-        response: Response = visit.page("sign_in.html", 429, after=after, error=error)
+        response: Response = visit.page("sign_in.html", 429, after=after, error=error, key="")
         response.headers["Retry-After"] = str(wait)
         return response
     try:
         sessions = visit.site.sessions
         cookie = sessions.redeem(code) if code else sessions.open(key)
     except MilepostError as failed:
-        return visit.page("sign_in.html", 503, after=after, error=str(failed))
+        return visit.page("sign_in.html", 503, after=after, error=str(failed), key="")
     if cookie is None:
         visit.site.throttle.failed(address)
         what = "code, or it was used or is" if code else "key, or it was revoked or is"
         error = f"That is no {what} too old."
-        return visit.page("sign_in.html", 401, after=after, error=error)
+        return visit.page("sign_in.html", 401, after=after, error=error, key="")
     response = visit.go(after)
     response.set_cookie(
         COOKIE,

@@ -31,7 +31,8 @@ Handler = Callable[[Visit], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
 logger = logging.getLogger("milepost.dashboard")
 FORM_BYTES = 8 * 1024 * 1024
-"""The longest form that is read."""
+"""The longest form that is read of who has signed in."""
+_STRANGERS_BYTES = 4 * 1024
 _FORM_SECONDS = 30.0
 _STATUS: tuple[tuple[tuple[type[Exception], ...], int, str], ...] = (
     ((UnknownRun, NotFound, InvalidName, LookupError), 404, "Not found"),
@@ -123,7 +124,8 @@ class Site:
                 if request.method == "POST":
                     if not is_ours(request):
                         raise FormRefused("The form was not sent from a page of this dashboard.")
-                    form = await _form(request)
+                    known = await run_in_threadpool(self._is_known, request)
+                    form = await _form(request, FORM_BYTES if known else _STRANGERS_BYTES)
             except FormRefused as error:
                 return protect(_problem(Visit(self, request), 403, "Not taken", str(error)))
             return protect(await run_in_threadpool(answer, request, form))
@@ -141,6 +143,13 @@ class Site:
             visit, 500, "Something went wrong", "The log of this server says what; try again."
         )
 
+    def _is_known(self, request: Request) -> bool:
+        """Whether the cookie is one of ours; its key may be good no more."""
+        try:
+            return self.sessions.key_id(request.cookies.get(COOKIE)) is not None
+        except MilepostError:
+            return False
+
     def _session(self, visit: Visit) -> Any:
         try:
             return self.sessions.read(visit.request.cookies.get(COOKIE))
@@ -148,7 +157,7 @@ class Site:
             return None
 
 
-async def _form(request: Request) -> Form:
+async def _form(request: Request, most: int) -> Form:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise FormRefused("A form was expected (application/x-www-form-urlencoded).")
@@ -157,12 +166,15 @@ async def _form(request: Request) -> Form:
         async with asyncio.timeout(_FORM_SECONDS):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > FORM_BYTES:
-                    raise FormRefused(f"The form has more than {FORM_BYTES:,} bytes.")
+                if len(body) > most:
+                    raise FormRefused(f"The form has more than {most:,} bytes.")
     except (TimeoutError, ClientDisconnect):
         raise FormRefused(f"The form did not come within {_FORM_SECONDS:.0f} s.") from None
     try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=2000)
+        text = body.decode("ascii")
+        pairs = await run_in_threadpool(
+            parse_qsl, text, keep_blank_values=True, max_num_fields=2000
+        )
     except ValueError:
         raise FormRefused("The form cannot be read.") from None
     return ImmutableMultiDict((name, value.replace("\r\n", "\n")) for name, value in pairs)

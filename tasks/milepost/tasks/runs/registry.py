@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from ..head import Head
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -17,6 +19,11 @@ class Note:
     detail: str = ""
     at: int = 0
     """Milliseconds of the store's clock; given by the store."""
+
+
+def is_about(note: Note, head: Head) -> bool:
+    """Whether a note is about this run, and not about one that had its id before, maybe another tenant's."""
+    return note.run_id == head.run_id and note.at >= head.created_at // 1000
 
 
 class Registry(ABC):
@@ -53,6 +60,10 @@ class Registry(ABC):
     @abstractmethod
     def notes(self, run_id: str | None = None, limit: int = 100) -> list[Note]:
         """Return the notes on a run, or on all, newest first."""
+
+    def notes_on(self, head: Head, limit: int = 100) -> list[Note]:
+        """Return the notes on a run, newest first, without those on runs that had its id before."""
+        return [note for note in self.notes(head.run_id, limit) if is_about(note, head)]
 
     @abstractmethod
     def put_aside(self, reason: str, message: str) -> None:

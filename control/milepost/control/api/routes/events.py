@@ -14,7 +14,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from milepost.checkpointing import MilepostError
 from milepost.tasks import Head, RunQuery
-from milepost.tasks.query import EVERY_RUN
 
 from ..arguments import EVENTS, LastEventId, Reader, RunId
 from ..bodies import RunFilter
@@ -44,7 +43,9 @@ async def follow_run(
 ) -> Response:
     """Follow a run: how it stands now and whenever that has changed, until it has ended (event `end`)."""
     head = await site.call(site.head, run_id, identity)
-    return await _stream(site, identity, EVERY_RUN, head, last_event_id)
+    # A run id may come to be another tenant's.
+    query = RunQuery(tenant=identity.tenant or None)
+    return await _stream(site, identity, query, head, last_event_id)
 
 
 @router.get("/v1/events", operation_id="followRuns", response_class=Response, responses=EVENTS)
@@ -93,7 +94,7 @@ async def _serve(socket: WebSocket, run_id: str | None) -> None:
         identity = await _signed_in(site, socket)
         if identity is None:
             return
-        query, head = EVERY_RUN, None
+        query, head = RunQuery(tenant=identity.tenant or None), None
         if run_id is None:
             query = _filter(socket).query(identity.tenant)
         else:

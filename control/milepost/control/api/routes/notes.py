@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from milepost.tasks.runs import RunStore
-from milepost.tasks.runs.registry import NOTES_OF_ALL, Note
+from milepost.tasks.runs.registry import NOTES_OF_ALL, Note, is_about
 
 from ..arguments import Reader
 from ..documents import NoteDocument, Notes
@@ -47,7 +47,6 @@ def _of_tenant(runs: RunStore, notes: Iterable[Note], tenant: str, limit: int) -
     found = []
     for note in about:
         head = heads[note.run_id]
-        # A run id may have been another tenant's before.
-        if head and head.tenant == tenant and note.at >= head.created_at // 1000:
+        if head and head.tenant == tenant and is_about(note, head):
             found.append(note)
     return found[:limit]

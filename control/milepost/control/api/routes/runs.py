@@ -10,8 +10,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from milepost.tasks import Head
-from milepost.tasks.query import EVERY_RUN
+from milepost.tasks import Head, RunQuery
 
 from ..arguments import CONDITIONAL, Reader, RunId
 from ..bodies import RunListing
@@ -75,7 +74,9 @@ def _is_done(head: Head) -> bool:
 
 
 async def _wait(site: Site, head: Head, end: float) -> Head:
-    async with site.feed.follow(EVERY_RUN, run_id=head.run_id, current=head) as told:
+    # A run id may come to be another tenant's.
+    query = RunQuery(tenant=head.tenant)
+    async with site.feed.follow(query, run_id=head.run_id, current=head) as told:
         while not _is_done(head):
             try:
                 event = await told.next(end - time.monotonic())
@@ -116,8 +117,7 @@ async def list_run_notes(
     """Tell who did what to a run, newest first."""
 
     def read() -> Response:
-        site.head(run_id, identity)
-        notes = site.app.lifecycle.notes(run_id, limit)
+        notes = site.app.runs.notes_on(site.head(run_id, identity), limit)
         return answer(Notes(items=tuple(NoteDocument.of(note) for note in notes)))
 
     return await site.call(read)
