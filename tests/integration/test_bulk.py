@@ -54,6 +54,22 @@ def test_one_refusal_keeps_no_other_run_from_a_bulk_command(line: Line, bulk: Bu
     assert runs[1].head.stage == "c"
 
 
+def test_what_has_moved_on_since_it_was_found_is_left_alone(
+    line: Line, bulk: Bulk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list may be long, and its end be met much later."""
+    run = line.steps(line.start(broken=True), 3)
+    listed = run.head
+    run.edit(patch={"broken": False})
+    run.retry()
+    monkeypatch.setattr(bulk, "_found", lambda command, query: [listed])
+
+    summary = bulk.apply(Command.CANCEL, RunQuery.of(RunStatus.FAILED))
+
+    assert (summary.done, dict(summary.refused)) == (0, {"Conflict": 1})
+    assert run.status is RunStatus.QUEUED
+
+
 def test_many_runs_are_started_at_once(line: Line) -> None:
     """Each as if it had been started alone; what cannot be used keeps all from starting."""
     ids = [f"many-{number}" for number in range(7)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Literal
@@ -19,6 +20,9 @@ _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(","
 _EMPTY = {b"[]": list, b"{}": dict}
 _SIGNS = (b"null", b"**********", b"NaN", b"Infinity")
 """What pydantic may have written in place of something else."""
+_LONGEST_NUMBER = 4_300
+"""So many digits does Python read at most."""
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (_LONGEST_NUMBER + 1))
 _OPEN = (
     "'any'",
     "'definition",
@@ -83,6 +87,8 @@ def _written_at_once(adapter: TypeAdapter[Any], value: Any) -> bytes | None:
     try:
         data = _dump_bytes(adapter, value)
         if data.count(b"[") + data.count(b"{") > DEEPEST or any(sign in data for sign in _SIGNS):
+            return None
+        if len(data) > _LONGEST_NUMBER and _LONG_NUMBER.search(data):
             return None
         if isinstance(value, BaseModel) and not _keeps_all(adapter, type(value)):
             # pydantic writes of another class what its type knows, and says nothing.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from .blob_streams import BlobWriter
-from .errors import AlreadyExists
+from .errors import AlreadyExists, NotFound
 from .models import Record
 from .reader import CheckpointReader
 
@@ -32,7 +33,15 @@ class CheckpointWriter(CheckpointReader):
             self.blobs.put_all(record.pieces)
 
     def drop_pieces(self, record: Record) -> None:
-        """Remove what was written for *record*, which does not stand and never will."""
+        """Remove what was written for *record*, if it does not stand; it never will.
+
+        It may, where a reply was lost and the repeated write found that others have gone on from it.
+        """
+        if not record.pieces:
+            return
+        with suppress(NotFound):
+            if self.store.get(record.key).header == record.header:
+                return
         for piece in record.pieces:
             self.blobs.delete(piece.key)
 

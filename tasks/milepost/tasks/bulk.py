@@ -10,6 +10,7 @@ from typing import Any
 
 from milepost.checkpointing import MilepostError, Misconfigured, Unavailable
 
+from .errors import Conflict
 from .head import Head
 from .lifecycle import Lifecycle
 from .query import RunQuery
@@ -60,8 +61,9 @@ class Bulk:
     ) -> Summary:
         """Do *command* on the runs that *query* finds and whose status allows it, youngest first.
 
-        Dying in it leaves some done and others not; doing it again does the rest, since runs on which it was
-        done have another status. One refusal keeps no other run from it.
+        Dying in it leaves some done and others not; doing it again does the rest where the command gives a
+        run a status that the query does not mean. A run that has moved on since it was found is left alone,
+        and one refusal keeps no other run from it.
 
         Args:
             arguments: Of the command: ``{"stage": "load"}`` of a rewind.
@@ -94,6 +96,7 @@ class Bulk:
                     time.sleep(max(0.0, next_at - time.monotonic()))
                     next_at = max(next_at, time.monotonic() - 1) + 1 / rate_per_second
                 try:
+                    self._check(head, query)
                     do(head.run_id, **(arguments or {}))
                 except Unavailable:
                     raise
@@ -108,6 +111,15 @@ class Bulk:
                 summary.run_ids.append(head.run_id)
             watch(summary)
         return summary
+
+    def _check(self, listed: Head, query: RunQuery) -> None:
+        """Leave alone what has moved on since it was listed, which may be long ago."""
+        now = self._runs.get(listed.run_id)
+        place = (listed.timeline, listed.sequence)
+        if now is None or not query.matches(now) or (now.timeline, now.sequence) != place:
+            raise Conflict(
+                f"Run {listed.run_id} has moved on since it was found.", run_id=listed.run_id
+            )
 
     def _found(self, command: Command, query: RunQuery) -> Iterator[Head]:
         cursor: str | None = None

@@ -20,12 +20,14 @@ from pydantic import TypeAdapter
 from milepost.checkpointing import (
     AlreadyExists,
     Checkpoint,
+    CheckpointError,
     CheckpointKey,
     CheckpointMetadata,
-    Corrupt,
     NotFound,
     Record,
+    Refused,
     Status,
+    Unavailable,
 )
 from milepost.checkpointing.ids import new_checkpoint_id
 
@@ -59,7 +61,8 @@ class Intents:
         Raises:
             Conflict: It has completed, or is being redirected.
         """
-        intent = Intent(new_checkpoint_id(), RunStatus.CANCELLING, ALLOWED[Command.CANCEL])
+        allowed = ALLOWED[Command.CANCEL] - {RunStatus.CANCELLED}
+        intent = Intent(new_checkpoint_id(), RunStatus.CANCELLING, allowed)
         begun, before = self._runs.intend(head.run_id, intent)
         if begun or before is RunStatus.CANCELLING:
             self.complete(self._runs.get(head.run_id))
@@ -94,7 +97,8 @@ class Intents:
             (head.timeline, head.sequence),
         )
         # What cannot be written is refused here, before the run is taken off its way.
-        tried = self._metadata(head, pipeline.version, following, source, RunStatus.QUEUED, note)
+        due = following.name if following else ""
+        tried = self._metadata(head, pipeline.version, due, source, RunStatus.QUEUED, note)
         self._encoded(source, tried, state_type)
         begun, before = self._runs.intend(head.run_id, intent)
         if not begun:
@@ -106,7 +110,7 @@ class Intents:
             self._runtime.keep_blobs(head.run_id)
         kept = _KEEPS if command is Command.EDIT else {RunStatus.PAUSED}
         status = before if before is not None and before in kept else RunStatus.QUEUED
-        metadata = self._metadata(intended, pipeline.version, following, source, status, note)
+        metadata = self._metadata(intended, pipeline.version, due, source, status, note)
         record = self._encoded(source, metadata, state_type)
         if not self._land(intended, record):
             now = self._runs.get(head.run_id)
@@ -118,7 +122,7 @@ class Intents:
             return
         if head.status is RunStatus.CANCELLING:
             last = self._last(head)
-            cancelled = self._metadata(head, head.version, None, last, RunStatus.CANCELLED)
+            cancelled = self._metadata(head, head.version, "", last, RunStatus.CANCELLED)
             self._land(head, self._encoded(last, cancelled))
             self._runtime.forget_blobs_later(head.run_id)
             return
@@ -126,37 +130,37 @@ class Intents:
         with suppress(NotFound):
             self._land(head, self._log.get(key))
             return
-        versions = self._runtime.versions.get(head.pipeline)
-        if versions is None:
-            logger.warning("Run %s waits for a worker that knows %s.", head.run_id, head.pipeline)
-            return
-        pipeline = versions.of(head.version)
+        # Back to where it was, which takes no code: what is here may not be what the run needs.
+        last = self._runtime.checkpoints.get(head.key)
         before = RunStatus(head.status_before)
-        stage = pipeline.stages.get(pipeline.due_now(head.stage) or "")
         status = before if before in _KEEPS or before.ended else RunStatus.QUEUED
-        last, note = self._last(head), "as it was: what was begun was not finished"
-        taken_back = replace(head, intent=new_checkpoint_id())
-        metadata = self._metadata(taken_back, pipeline.version, stage, last, status, note)
-        self._land(head, self._encoded(last, metadata))
+        note = "as it was: what was begun was not finished"
+        back = replace(head, intent=new_checkpoint_id())
+        metadata = self._metadata(back, head.version, head.stage, last, status, note)
+        self._land(head, self._encoded(last, metadata), back=back.intent)
+        if before.ended:
+            self._runtime.forget_blobs_later(head.run_id)
 
     def _last(self, head: Head) -> Checkpoint:
         try:
             return self._runtime.checkpoints.get(head.key)
-        except (Corrupt, NotFound) as error:
-            logger.error("Run %s goes on or ends without its state: %s", head.run_id, error)
+        except (Unavailable, Refused):
+            raise
+        except CheckpointError as error:
+            logger.error("Run %s is cancelled without its state: %s", head.run_id, error)
             return Checkpoint(metadata=CheckpointMetadata(run_id=head.run_id, sequence=0))
 
     def _metadata(
         self,
         head: Head,
         version: str,
-        following: Stage | None,
+        following: str,
         source: Checkpoint,
         status: RunStatus,
         note: str | None = None,
     ) -> CheckpointMetadata:
         """Describe the checkpoint that ends what *head* intends."""
-        if following is None and not status.ended:
+        if not following and not status.ended:
             status = RunStatus.COMPLETED
         return CheckpointMetadata(
             run_id=head.run_id,
@@ -167,7 +171,7 @@ class Intents:
             parent=source.metadata.checkpoint_id,
             status=Status(status) if status in _KNOWN else Status.RUNNING,
             stage=source.metadata.stage,
-            next_stage=following.name if following else None,
+            next_stage=following or None,
             token=head.token,
             pipeline=head.pipeline,
             pipeline_version=version,
@@ -185,8 +189,11 @@ class Intents:
         copy = source.model_copy(update={"metadata": metadata})
         return self._serializer.encode(copy, state_type=state_type, base=source.manifest)
 
-    def _land(self, head: Head, record: Record) -> bool:
-        """Write the checkpoint, unless one stands there, and let the run go on from what stands."""
+    def _land(self, head: Head, record: Record, back: str = "") -> bool:
+        """Write the checkpoint, unless one stands there, and let the run go on from what stands.
+
+        The checkpoint whose id is *back* only takes the intent back: the run goes on as *head* has it.
+        """
         in_runs = self._runtime.log_in_runs
         self._runtime.checkpoints.put_pieces(record)
         if not in_runs:
@@ -201,7 +208,11 @@ class Intents:
         status = (
             RunStatus.QUEUED if metadata.status is Status.RUNNING else RunStatus(metadata.status)
         )
-        if metadata.next_stage is not None:
+        if metadata.checkpoint_id == back:
+            if head.stage:
+                due = (head.stage, head.queue, head.priority, head.time_limit_ms)
+                following = Next(*due)
+        elif metadata.next_stage is not None:
             pipeline = self._runtime.versions[head.pipeline].of(metadata.pipeline_version or "")
             stage = pipeline.stages[metadata.next_stage]
             names = [*pipeline.stages]
@@ -213,11 +224,11 @@ class Intents:
                 "stages_done": names.index(stage.name),
                 "stages_total": len(names),
             }
-            same = metadata.parent == head.checkpoint_id and stage.name == head.stage
-            if status is RunStatus.QUEUED and same and head.status_before == RunStatus.SCHEDULED:
-                status = RunStatus.SCHEDULED
         elif status is RunStatus.COMPLETED:
             changes = {"stages_done": head.stages_total}
+        same = metadata.parent == head.checkpoint_id and metadata.next_stage == head.stage
+        if status is RunStatus.QUEUED and same and head.status_before == RunStatus.SCHEDULED:
+            status = RunStatus.SCHEDULED
         landing = Landing(
             checkpoint_id=metadata.checkpoint_id,
             path=record.key.path,
@@ -229,11 +240,10 @@ class Intents:
         )
         if not self._runs.settle(head, landing):
             if in_runs:
-                try:
-                    self._log.get(record.key)
-                except NotFound:
-                    self._runtime.checkpoints.drop_pieces(record)
+                self._runtime.checkpoints.drop_pieces(record)
             return False
+        if status is RunStatus.COMPLETED:
+            self._runtime.forget_blobs_later(head.run_id)
         now = self._runs.get(head.run_id)
         if now is not None and now.status is RunStatus.QUEUED:
             self._runtime.dispatch.publish(now)

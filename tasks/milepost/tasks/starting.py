@@ -17,6 +17,7 @@ from milepost.checkpointing import (
     CheckpointMetadata,
     Corrupt,
     MilepostError,
+    NotSerializable,
     Record,
     TooLarge,
 )
@@ -123,7 +124,7 @@ class Starter:
                         if record is None:
                             outcomes[place] = self._tried(pipeline, order)
                             continue
-                    except TooLarge as error:
+                    except (NotSerializable, TooLarge) as error:
                         outcomes[place] = error
                         continue
                     push = None if delay_ms else render(Step(order.run_id, 0, first.name))
@@ -140,7 +141,7 @@ class Starter:
         try:
             stands = self._runs.get(order.run_id)
             self.start(pipeline, order)
-        except (InputMismatch, AlreadyExists) as error:
+        except (InputMismatch, AlreadyExists, NotSerializable, TooLarge) as error:
             return error
         return stands
 

@@ -231,7 +231,9 @@ class BookedCommands(RunStore):
             claims = self._claims(book)
             match landing.status:
                 case RunStatus.COMPLETED | RunStatus.CANCELLED as ended:
-                    book.change(head.run_id, status=ended, stage="", queue="", finished_at=book.now)
+                    book.change(
+                        head.run_id, status=ended, stage="", queue="", pause=0, finished_at=book.now
+                    )
                     self._retain(book, head.run_id)
                 case RunStatus.FAILED:
                     claims.rest(book.change(head.run_id, status=RunStatus.FAILED))

@@ -115,7 +115,7 @@ class Bookkeeper(BookedCommands):
             if following is not None:
                 self._enqueue(book, head, commit.push)
             else:
-                book.change(run_id, status=commit.status, finished_at=book.now)
+                book.change(run_id, status=commit.status, pause=0, finished_at=book.now)
                 self._retain(book, run_id)
             return Advance.ADVANCED
 

@@ -25,6 +25,7 @@ elseif status == 'queued' then
   published = push(ARGV[11], ARGV[12])
 else
   finished = NOW
+  redis.call('HSET', KEYS[1], 'pause', 0)
 end
 index(run, was, status, created)
 local spent = ARGV[16] ~= '' and ARGV[16] or try

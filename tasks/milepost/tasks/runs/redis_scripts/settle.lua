@@ -17,7 +17,7 @@ if wanted == 'failed' then
   become(run, wanted)
   rest(run)
 elseif wanted == 'completed' or wanted == 'cancelled' then
-  become(run, wanted, 'stage', '', 'queue', '', 'finished_at', NOW)
+  become(run, wanted, 'stage', '', 'queue', '', 'pause', 0, 'finished_at', NOW)
   retain(run, ARGV[8])
 else
   set(run, 'attempt', 0, 'failures', 0, 'crashes', 0, 'suspicions', 0, 'trial', 0, 'error', '', 'finished_at', 0)
