@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -67,6 +67,8 @@ class Runtime:
         self.engine = Engine(self, SoftTimeLimitExceeded)
         self.reconciler = Reconciler(self)
         self.rebuilder = Rebuilder(self)
+        self.before_burial: Callable[[], bool] = lambda: True
+        """Asked before what a dead process held is freed; False: not yet."""
         self._owner: Owner | None = None
         self._owner_lock = threading.Lock()
 

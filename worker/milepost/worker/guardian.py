@@ -132,6 +132,8 @@ class Guardian(bootsteps.StartStopStep):
             if cause == "owner" and liveness.lives(owner.parent) and now < since + _PARENTS_SECONDS:
                 # Its parent knows better what this death says about the stage.
                 continue
+            if not self._runtime.before_burial():
+                continue
             try:
                 runs = self._runtime.runs.bury(owner.owner, cause)
             except CheckpointError as error:

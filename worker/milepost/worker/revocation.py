@@ -46,6 +46,7 @@ class Revocations(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **_: Any) -> None:
         self._late: deque[tuple[Step, str | None]] = deque()
+        self._writing = threading.Lock()
         self._strange: set[str] = set()
         self._ended = threading.Event()
         self._thread = threading.Thread(
@@ -58,6 +59,8 @@ class Revocations(bootsteps.StartStopStep):
         for name in self.app.stage_tasks:
             self.app.celery.tasks[name].Request = kind
         task_revoked.connect(self._on_revoked)
+        # Who frees what a struck process held would else let its run go on before it is paused.
+        self.app.runtime.before_burial = self._write_late
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
@@ -121,12 +124,20 @@ class Revocations(bootsteps.StartStopStep):
             return False
         return True
 
+    def _write_late(self) -> bool:
+        """Write the pauses that could not be written; False: they still cannot."""
+        with self._writing:
+            while self._late:
+                if not self._pause(*self._late[0], late=True):
+                    return False
+                self._late.popleft()
+        return True
+
     def _catch_up(self) -> None:
         seconds = WorkerSettings().neighbour_seconds
         while not self._ended.wait(seconds):
             try:
-                while self._late and self._pause(*self._late[0], late=True):
-                    self._late.popleft()
+                self._write_late()
                 self._obey_stamps()
             except CheckpointError as error:
                 logger.warning("A revoked run cannot be paused yet: %s", error)
