@@ -18,7 +18,7 @@ from milepost.checkpointing.redis_connection import prefix_of
 from milepost.checkpointing.stores.redis import LogKeys
 from milepost.tasks import Milepost, Retry, Run, RunStatus
 from milepost.tasks.engine import StageFailed
-from milepost.tasks.testing.case import cancelling
+from milepost.tasks.testing.intending import redirecting
 from support.s3_server import MotoServer, s3_client, store_url
 from support.waiting import eventually
 
@@ -181,13 +181,13 @@ def test_a_run_that_cannot_be_looked_after_keeps_no_other_from_it(redis_url: str
         ids = sorted((f"r{number}" for number in range(40)), key=prefix_of)[:2]
         assert prefix_of(ids[0]) == prefix_of(ids[1])
         odd, other = (lab.app.start("line", {}, run_id=name, delay="1h") for name in ids)
-        lab.app.runs.intend(odd.id, cancelling("c1"))
+        lab.app.runs.intend(odd.id, redirecting(odd.head))
         client.hset(f"{prefix_of(odd.id)}run:{odd.id}", "at", "nonsense")
         client.zadd(f"{prefix_of(odd.id)}due", {odd.id: 1, other.id: 2})
 
         lab.app.runtime.reconciler.look()
 
-        assert odd.status is RunStatus.CANCELLING
+        assert odd.status is RunStatus.REDIRECTING
         assert other.head.published_at > 0
 
 

@@ -93,7 +93,9 @@ class Creating(RunStoreCase):
             assert name in own or value == getattr(alone, name), name
         assert (one.digest, one.checkpoint_id, one.published_at > 0) == ("d7", "c7", True)
         listed = store.find(RunQuery(tag="batch", tenant="acme"), limit=100).items
-        assert len({head.created_at for head in listed}) == len(listed) == 41
+        assert len({head.run_id for head in listed}) == len(listed) == 41
+        ages = [head.created_at for head in listed]
+        assert ages == sorted(ages, reverse=True)
         assert store.counts()["orders", RunStatus.QUEUED] == 42
         claimed(store, one)
         assert all(isinstance(again, Head) for again in store.create_many(pattern, births))
