@@ -23,14 +23,18 @@ class Parcel(BaseModel):
 
 app = Milepost()
 parcels = app.pipeline("parcels")
+# A burst is to be seen as single stages are.
+express = app.pipeline("express", burst="1m")
 
 
+@express.stage
 @parcels.stage
 def pick(state: Parcel) -> Parcel:
     """Nothing to it."""
     return state
 
 
+@express.stage
 @parcels.stage
 def pack(state: Parcel, ctx: Context) -> Parcel:
     """Ten boxes."""
@@ -40,6 +44,7 @@ def pack(state: Parcel, ctx: Context) -> Parcel:
     return state.model_copy(update={"boxes": 10})
 
 
+@express.stage
 @parcels.stage
 def ship(state: Parcel) -> Parcel:
     """Fail with *broken*, until somebody has mended it."""

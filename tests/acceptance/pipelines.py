@@ -56,7 +56,7 @@ class Fault:
 
 
 def build(env: Mapping[str, str]) -> Milepost:
-    """Return the app that *env* describes; ``TEST_QUEUE`` and ``TEST_LEDGER`` are ours."""
+    """Return the app that *env* describes; ``TEST_QUEUE``, ``TEST_LEDGER`` and ``TEST_BURST`` are ours."""
     settings = {
         name.removeprefix("MILEPOST_").lower(): value
         for name, value in env.items()
@@ -70,7 +70,7 @@ def build(env: Mapping[str, str]) -> Milepost:
         if point == fault.point:
             app.faultpoints.install(point, fault.act)
 
-    relay = app.pipeline("relay")
+    relay = app.pipeline("relay", burst=env.get("TEST_BURST", 0))
 
     def work(state: Trail, ctx: Context) -> Trail:
         ledger.append(ctx.run_id, ctx.stage, ctx.attempt)

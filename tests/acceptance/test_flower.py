@@ -125,6 +125,28 @@ def test_a_run_id_finds_all_tasks_of_its_run(fleet: Fleet) -> None:
         fleet.flower.search("x1")
 
 
+def test_the_stages_of_a_burst_are_tasks_too(fleet: Fleet, visit: Visit) -> None:
+    """Each is found by the run's id, with its name, its end and the task that ran it as its parent."""
+    good = fleet.app.start("express", {}, run_id="fast-1")
+    bad = fleet.app.start("express", {"broken": "a wheel"}, run_id="fast-2")
+    assert good.wait(15).status is RunStatus.COMPLETED
+    done = {name.replace("parcels", "express"): "SUCCESS" for name in NAMES}
+    fleet.shows("fast-1", done)
+    fleet.shows("fast-2", {**done, "express.ship": "FAILURE"})
+    assert bad.status is RunStatus.FAILED
+
+    picked, packed, shipped = fleet.flower.search("kwargs:run_id=fast-2")
+    assert {task["root_id"] for task in (picked, packed, shipped)} == {"fast-2"}
+    assert [task["parent_id"] for task in (packed, shipped)] == [picked["uuid"]] * 2
+    assert "a wheel" in shipped["exception"]
+    assert "a wheel" in shipped["traceback"]
+    assert packed["runtime"] is not None
+    assert packed["worker"] == picked["worker"]
+
+    visit.page.goto(f"{fleet.flower.url}/task/{shipped['uuid']}")
+    assert "a wheel" in visit.page.inner_text("body")
+
+
 def test_progress_is_seen_and_leaves_the_run_to_be_found(fleet: Fleet, visit: Visit) -> None:
     """As state and result; a search in the page shows the rows of the run."""
     run, task = fleet.held("slow-1")

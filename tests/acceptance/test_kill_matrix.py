@@ -38,12 +38,26 @@ def test_the_run_survives_between_stores(
     survive(split_arena, split_rescuer, "prefork", way, point)
 
 
-def survive(arena: Arena, rescuer: Rescuer, pool: Pool, way: Way, point: str) -> None:
-    queue = f"victim-{pool}-{way}-{point}"
+@pytest.mark.parametrize("point", ["claimed", "inside", "advanced"])
+@pytest.mark.parametrize("way", get_args(Way))
+def test_the_run_survives_in_a_burst(arena: Arena, rescuer: Rescuer, way: Way, point: str) -> None:
+    """No message brought the stage that is struck: it was claimed when the one before was committed."""
+    survive(arena, rescuer, "prefork", way, point, TEST_BURST="1m")
+
+
+@pytest.mark.parametrize("way", ["group", "child"])
+def test_the_run_survives_in_a_burst_between_stores(
+    split_arena: Arena, split_rescuer: Rescuer, way: Way
+) -> None:
+    survive(split_arena, split_rescuer, "prefork", way, "saved", TEST_BURST="1m")
+
+
+def survive(arena: Arena, rescuer: Rescuer, pool: Pool, way: Way, point: str, **env: str) -> None:
+    queue = f"victim-{pool}-{way}-{point}-{len(env)}"
     trap = arena.trap(point)
     with (
         arena.app(queue) as app,
-        arena.worker(pool, env={"TEST_QUEUE": queue, **trap.env}) as victim,
+        arena.worker(pool, env={"TEST_QUEUE": queue, **trap.env, **env}) as victim,
     ):
         victim.wait_ready()
         run = app.start("relay", Trail())

@@ -98,6 +98,20 @@ def test_a_running_stage_that_is_terminated(
     finishes(scene.run)
 
 
+def test_a_task_in_a_burst_that_is_terminated(arena: Arena, app: Milepost) -> None:
+    """Whichever stage it has gone on to, the run is paused there; nothing is counted."""
+    trap = arena.trap("inside", stage="third")
+    with arena.worker("prefork", env={**trap.env, "TEST_BURST": "1m"}) as worker:
+        scene = Scene(app, trap, worker)
+
+        app.celery.control.revoke(id_in(app, worker), terminate=True, signal="SIGKILL")
+
+        eventually(lambda: scene.pid not in worker.children, 15, worker.text)
+        eventually(lambda: is_paused(scene.run), 15, worker.text)
+        assert scene.run.head.stage == "third"
+        finishes(scene.run)
+
+
 @pytest.mark.parametrize("scene", ["threads"], indirect=True)
 def test_a_stage_in_a_thread(app: Milepost, scene: Scene) -> None:
     """Threads cannot be terminated: the stage ends, and its run is paused before the next."""

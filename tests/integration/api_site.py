@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from integration.test_engine import step
 from milepost.tasks import Milepost, PermanentError, Run
-from milepost.tasks.engine import StageFailed
+from milepost.tasks.setbacks import StageFailed
 
 
 class Count(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from milepost.tasks import Milepost, Run, RunStatus, TaskSettings
-from milepost.tasks.engine import StageFailed
+from milepost.tasks.setbacks import StageFailed
 
 STAGES = ["a", "b", "c", "d"]
 

@@ -18,7 +18,7 @@ from milepost.tasks import (
     RunPaused,
     RunStatus,
 )
-from milepost.tasks.engine import StageFailed
+from milepost.tasks.setbacks import StageFailed
 from support.s3_server import MotoServer, store_url
 
 State = dict[str, Any]

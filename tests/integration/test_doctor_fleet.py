@@ -347,7 +347,7 @@ class TestLeftovers:
 
 
 def _run_to_failure(app: Milepost, run: Run) -> None:
-    from milepost.tasks.engine import StageFailed
+    from milepost.tasks.setbacks import StageFailed
 
     with pytest.raises(StageFailed):
         app.runtime.engine.execute(run.head.pipeline, run.head.step)

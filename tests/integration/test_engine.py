@@ -17,7 +17,7 @@ from milepost.checkpointing import Unavailable
 from milepost.checkpointing.redis_connection import prefix_of
 from milepost.checkpointing.stores.redis import LogKeys
 from milepost.tasks import Milepost, Retry, Run, RunStatus
-from milepost.tasks.engine import StageFailed
+from milepost.tasks.setbacks import StageFailed
 from milepost.tasks.testing.intending import redirecting
 from support.s3_server import MotoServer, s3_client, store_url
 from support.waiting import eventually

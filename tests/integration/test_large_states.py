@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from milepost.checkpointing import Blob, Misconfigured, NotFound, Unavailable
 from milepost.checkpointing.serializer import piece_key
 from milepost.tasks import Context, Milepost, Run, RunStatus, TaskSettings
-from milepost.tasks.engine import StageFailed
+from milepost.tasks.setbacks import StageFailed
 from support.s3_server import SeaweedServer, store_url
 
 FIELDS = 100

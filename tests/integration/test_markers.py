@@ -12,8 +12,8 @@ import redis
 from integration.recovery_site import Site
 from milepost.checkpointing import Kind, Record, Unavailable
 from milepost.tasks import Conflict, Context, RunStatus
-from milepost.tasks.engine import StageFailed
 from milepost.tasks.runs import Bid
+from milepost.tasks.setbacks import StageFailed
 from support.waiting import eventually
 
 

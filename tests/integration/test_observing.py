@@ -10,9 +10,9 @@ import pytest
 
 from integration.recovery_site import Site
 from milepost.tasks import Context, Milepost, Retry, Run, TaskSettings
-from milepost.tasks.engine import StageFailed
 from milepost.tasks.head import Head
 from milepost.tasks.observer import Ending, Observer, Outcome
+from milepost.tasks.setbacks import StageFailed
 from milepost.tasks.testing.case import cancelling
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

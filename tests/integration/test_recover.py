@@ -15,8 +15,8 @@ from integration.recovery_site import STAGES, Site
 from milepost.checkpointing import CheckpointKey, Record
 from milepost.checkpointing.ids import new_checkpoint_id
 from milepost.tasks import InputMismatch, RunStatus
-from milepost.tasks.engine import StageFailed
 from milepost.tasks.runs import Advance, Bid, Claim, Commit
+from milepost.tasks.setbacks import StageFailed
 from support.s3_server import SeaweedServer, store_url
 
 

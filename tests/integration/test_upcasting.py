@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from integration.deploys import Deploys, begun, finish, step
 from milepost.tasks import RunStatus
-from milepost.tasks.engine import StageFailed
+from milepost.tasks.setbacks import StageFailed
 
 
 class Old(BaseModel):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import BaseModel
 
 from milepost.tasks import Context, Milepost, Retry, RunStatus
-from milepost.tasks.engine import StageFailed
+from milepost.tasks.setbacks import StageFailed
 from milepost.tasks.settings import TaskSettings
 
 

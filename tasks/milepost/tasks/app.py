@@ -19,6 +19,7 @@ from .bulk import Bulk
 from .celery_task import create_task
 from .command_tasks import create_command_tasks
 from .context import Context
+from .duration import Duration
 from .errors import HandBack, UnknownPipeline
 from .faultpoints import FaultPoints
 from .head import Step
@@ -108,6 +109,7 @@ class Milepost:
         *,
         keep: int | None = None,
         keep_on_success: int | None = None,
+        burst: Duration = 0,
     ) -> Pipeline:
         """Define a pipeline, or another version of one.
 
@@ -119,12 +121,15 @@ class Milepost:
         Args:
             keep: How many checkpoints of a run are kept, its last ones; None: all.
             keep_on_success: How many when it has completed; None: as before.
+            burst: For how long one task may go on with the stages that follow, instead of putting each onto
+                its queue; see `Burst`. Every stage is committed all the same. 0: each is a task of its own.
 
         Raises:
-            Misconfigured: The version is defined already, or fewer than one checkpoint is to be kept.
+            Misconfigured: The version is defined already, fewer than one checkpoint is to be kept, or
+                *burst* is no duration.
             InvalidName: Name or version breaks the rule for names.
         """
-        pipeline = Pipeline(self, name, version, keep, keep_on_success)
+        pipeline = Pipeline(self, name, version, keep, keep_on_success, burst)
         self.versions.setdefault(name, Versions(name)).add(pipeline)
         return pipeline
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
@@ -12,15 +10,14 @@ from celery.exceptions import Retry as RetryAnnounced
 
 from milepost.checkpointing.redaction import redacted
 
-from .engine import StageFailed
 from .message import from_kwargs
 from .routing import KILL_AFTER_SECONDS
+from .setbacks import StageFailed
 from .stage import Stage
+from .task_monitor import TaskMonitor
 
 if TYPE_CHECKING:
     from .app import Milepost
-
-logger = logging.getLogger("milepost")
 
 
 def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
@@ -39,7 +36,7 @@ def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
             app.observers.put_aside()
             return f"put aside: {redacted(step)}"
         try:
-            return app.runtime.engine.execute(pipeline, step, announcing(task))
+            return app.runtime.engine.execute(pipeline, step, TaskMonitor(app, pipeline, task))
         except StageFailed as failed:
             if failed.delay_seconds is None:
                 raise failed.error from None
@@ -47,21 +44,6 @@ def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
             raise RetryAnnounced(
                 f"in {failed.delay_seconds:.1f} s", exc=failed.error, when=failed.delay_seconds
             ) from None
-
-    def announcing(task: Task) -> Callable[[int, int | None], None]:
-        def announce(done: int, total: int | None) -> None:
-            if app.celery.conf.worker_send_task_events:
-                try:
-                    # Of what an event says, Flower shows the result; it replaces what it had, and the
-                    # keyword arguments, by which a run's tasks are found, must stay.
-                    shown = str(done) if total is None else f"{done}/{total}"
-                    task.send_event(
-                        "task-progress", retry=False, done=done, total=total, result=shown
-                    )
-                except Exception as error:  # noqa: BLE001 - news, on which nothing hangs
-                    logger.warning("Progress could not be announced: %s", error)
-
-        return announce
 
     app.celery.task(
         run_stage,

@@ -15,6 +15,7 @@ from milepost.checkpointing import (
     Record,
 )
 
+from .burst import Burst
 from .errors import ClaimLost
 from .faultpoints import Point
 from .head import Step
@@ -45,15 +46,16 @@ class Committer:
         self._reach = reach
 
     def commit(
-        self, place: Place, claim: Claim, bid: Bid, before: Checkpoint, result: Checkpoint
+        self, place: Place, claim: Claim, burst: Burst, before: Checkpoint, result: Checkpoint
     ) -> str:
-        stage, metadata = place.stage, result.metadata
+        """Write *result* and make it the head; the next stage is run by *burst*, or from its queue."""
+        stage, bid, metadata = place.stage, burst.bid, result.metadata
         record = self._serializer.encode(result, state_type=stage.output, base=before.manifest)
         if record.pieces:
             self._patiently(self.guard, bid)
             self._patiently(self._runtime.checkpoints.put_pieces, record)
         if self._runtime.log_in_runs:
-            return self.advance(place, claim, metadata, record)
+            return self.advance(place, claim, metadata, record, burst)
         while True:
             self._patiently(self.guard, bid)
             try:
@@ -79,7 +81,7 @@ class Committer:
                 )
                 self._patiently(self._runtime.checkpoints.put_pieces, record)
         self._reach("saved", claim.head.step)
-        return self.advance(place, claim, metadata, record)
+        return self.advance(place, claim, metadata, record, burst)
 
     def guard(self, bid: Bid) -> None:
         """Write nothing once another worker may hold the run."""
@@ -95,6 +97,7 @@ class Committer:
         claim: Claim,
         metadata: CheckpointMetadata,
         record: Record | None,
+        burst: Burst | None = None,
         *,
         adopted: bool = False,
         wasted: Amounts | None = None,
@@ -103,14 +106,18 @@ class Committer:
 
         Args:
             record: The checkpoint, unless it is there.
+            burst: Goes on with the stage that follows, if it may. After what was adopted none does: more may
+                have been done already than the run store knows.
             adopted: Whether another try made it: what that has spent was counted as wasted.
             wasted: What this try has spent in vain, then.
         """
         head, pipeline = claim.head, place.pipeline
         following = pipeline.following(place.stage.name)
-        routed = push = None
+        routed = push = bid = None
         if following is not None:
             routed = self._runtime.routing.next(pipeline.name, following, head.run_priority)
+            bid = burst.bid_onward(place, head, routed) if burst else None
+        if routed is not None and bid is None:
             due = Step(
                 head.run_id, metadata.sequence, routed.stage, metadata.timeline, metadata.lane
             )
@@ -132,9 +139,12 @@ class Committer:
             spent=write_amounts(metadata.cost),
             size_bytes=record.size_bytes if record else 0,
             changes=changes,
+            bid=bid,
         )
         outcome = self._patiently(self._runs.advance, claim, commit)
-        if outcome is not Advance.ADVANCED:
+        if burst is not None and isinstance(outcome, Claim):
+            burst.win(replace(outcome, record=record))
+        elif outcome is not Advance.ADVANCED:
             if commit.record is not None:
                 self._runtime.checkpoints.drop_pieces(commit.record)
             logger.warning(
@@ -143,7 +153,7 @@ class Committer:
                 place.stage.name,
                 outcome,
             )
-            return outcome
+            return str(outcome)
         self._reach("advanced", head.step)
         if record is not None:
             self._runtime.observers.committed(head, place.stage.name, record.size_bytes)
@@ -152,7 +162,7 @@ class Committer:
         if routed is None:
             self._runtime.forget_blobs_later(head.run_id)
             return f"{how}completed"
-        if push is None:
+        if push is None and bid is None:
             after = replace(
                 head,
                 sequence=metadata.sequence,

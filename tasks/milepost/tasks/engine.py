@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from milepost.checkpointing import (
 )
 
 from .budget import check_budget, spent_so_far
+from .burst import Burst
 from .commits import Committer
 from .context import Context
 from .errors import (
@@ -32,12 +33,11 @@ from .errors import (
     StageTimeout,
     StoreFailed,
     TaskError,
-    VersionAhead,
 )
-from .failure import describe
 from .faultpoints import Point
 from .head import Head, RunStatus, Step
 from .meter import Meter
+from .monitor import UNWATCHED, Monitor
 from .observer import Outcome, outcome_of
 from .patience import Patience
 from .progress import Progress
@@ -45,8 +45,8 @@ from .retry import Retry
 from .run_log import RunLog
 from .runs import Advance, Bid, Claim, Refusal
 from .scratch import Scratch
+from .setbacks import Setbacks, StageFailed
 from .stage import Stage
-from .trace import noted_trace
 from .versions import Place
 
 if TYPE_CHECKING:
@@ -55,17 +55,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("milepost")
 _AFTER_REFUSAL = Retry(attempts=10, backoff="5s..5m")
 """When a stage is tried again whose result a store refused: for half an hour, whatever the stage says."""
-_ELSEWHERE_MS = 1_000
-"""How long a run waits that was left to other workers, before any may take it again."""
-
-
-class StageFailed(Exception):
-    """A try failed and the store knows; `delay_seconds` until the next one, None: dead letter."""
-
-    def __init__(self, error: BaseException, delay_seconds: float | None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.delay_seconds = delay_seconds
 
 
 class _StageRaised(Exception):
@@ -96,49 +85,65 @@ class Engine:
         self._patiently = Patience(runtime.settings.commit_patience_seconds)
         self._run_log = RunLog(runtime.checkpoints)
         self._committer = Committer(runtime, self._patiently, self._reach)
+        self._setbacks = Setbacks(runtime, self._patiently)
 
-    def execute(
-        self,
-        pipeline: str,
-        step: Step,
-        announce: Callable[[int, int | None], None] = lambda done, total: None,
-    ) -> str:
-        """Run *step* if it is due, and say what became of it.
+    def execute(self, pipeline: str, step: Step, monitor: Monitor = UNWATCHED) -> str:
+        """Run *step* if it is due, go on as far as a `Burst` does, and say what became of *step*.
+
+        What becomes of the stages after it is told to *monitor* alone.
 
         Args:
             pipeline: The name of the pipeline the message is for.
-            announce: Told how far the stage has come each time that is saved.
 
         Raises:
             StageFailed: The stage raised, or a store refused; the failure is recorded.
             Unavailable: A store does not answer; the reconciler brings the step back.
         """
         self._reach("received", step)
-        owner = self._runtime.owner
-        bid = owner.bid()
+        burst = Burst(self._runtime.owner)
         try:
-            claim = self._runs.claim(step, bid)
+            claim = self._runs.claim(step, burst.bid)
             if isinstance(claim, Refusal):
                 return self._refused(claim, step)
-            owner.confirm(bid)
-            self._reach("claimed", step)
-            head = claim.head
-            try:
-                place = self._runtime.versions[pipeline].place(head)
-                if head.budget:
-                    check_budget(head, spent_so_far(head))
-            except CodeMismatch as error:
-                return self._turned_away(head, claim.nonce, error)
-            except BudgetExceeded as error:
-                return self._park(claim, error, ran=False)
-            if place.head is not head:
-                claim = replace(claim, head=place.head)
-            meter = Meter(self._runtime, claim)
-            guard = partial(self._committer.guard, bid)
-            scratch = Scratch(self._runtime, claim, guard, self._patiently, meter.keep, announce)
-            return self._observed(place, claim, bid, scratch, meter)
+            self._runtime.owner.confirm(burst.bid)
+            said = self._take(pipeline, claim, burst, monitor)
+            while (onward := burst.turn()) is not None:
+                self._go_on(pipeline, onward, burst, monitor)
+            return said
         finally:
-            owner.drop(bid)
+            burst.close()
+
+    def _go_on(self, pipeline: str, claim: Claim, burst: Burst, monitor: Monitor) -> None:
+        monitor.began(claim.head.step)
+        try:
+            said = self._take(pipeline, claim, burst, monitor)
+        except BaseException as error:
+            monitor.failed(error)
+            # It is recorded, or the reconciler sees to it; the step that was asked for is done.
+            if not isinstance(error, Exception):
+                raise
+        else:
+            monitor.ended(said)
+
+    def _take(self, pipeline: str, claim: Claim, burst: Burst, monitor: Monitor) -> str:
+        head, bid = claim.head, burst.bid
+        self._reach("claimed", head.step)
+        try:
+            place = self._runtime.versions[pipeline].place(head)
+            if head.budget:
+                check_budget(head, spent_so_far(head))
+        except CodeMismatch as error:
+            return self._setbacks.turn_away(head, claim.nonce, error)
+        except BudgetExceeded as error:
+            return self._setbacks.park(claim, error, ran=False)
+        if place.head is not head:
+            claim = replace(claim, head=place.head)
+        meter = Meter(self._runtime, claim)
+        guard = partial(self._committer.guard, bid)
+        scratch = Scratch(
+            self._runtime, claim, guard, self._patiently, meter.keep, monitor.progressed
+        )
+        return self._observed(place, claim, burst, scratch, meter)
 
     def turn_away(self, pipeline: str, step: Step) -> str:
         """Deal with a step whose stage this worker does not know; say what became of it."""
@@ -148,19 +153,19 @@ class Engine:
         try:
             self._runtime.versions[pipeline].place(head)
         except CodeMismatch as error:
-            return self._turned_away(head, "", error)
+            return self._setbacks.turn_away(head, "", error)
         return "known"
 
     def _observed(
-        self, place: Place, claim: Claim, bid: Bid, scratch: Scratch, meter: Meter
+        self, place: Place, claim: Claim, burst: Burst, scratch: Scratch, meter: Meter
     ) -> str:
         end = self._observers.begin(claim.head, place.stage.name) if self._observers else None
         if end is None:
-            return self._run(place, claim, bid, scratch, meter)
+            return self._run(place, claim, burst, scratch, meter)
         outcome: Outcome = Outcome.INTERRUPTED
         error: BaseException | None = None
         try:
-            said = self._run(place, claim, bid, scratch, meter)
+            said = self._run(place, claim, burst, scratch, meter)
             outcome = outcome_of(said)
             return said
         except StageFailed as failed:
@@ -173,9 +178,9 @@ class Engine:
         finally:
             end(outcome, error)
 
-    def _run(self, place: Place, claim: Claim, bid: Bid, scratch: Scratch, meter: Meter) -> str:
+    def _run(self, place: Place, claim: Claim, burst: Burst, scratch: Scratch, meter: Meter) -> str:
         head, step, stage = claim.head, claim.head.step, place.stage
-        context = self._context(place, claim, bid, scratch, meter)
+        context = self._context(place, claim, burst.bid, scratch, meter)
         try:
             checkpoint, successor = self._run_log.load(claim, place)
             self._reach("loaded", step)
@@ -218,19 +223,19 @@ class Engine:
                 tool_calls=context.tool_calls,
                 context=context.context,
             )
-            outcome = self._committer.commit(place, claim, bid, checkpoint, result)
+            outcome = self._committer.commit(place, claim, burst, checkpoint, result)
             if outcome not in (Advance.FENCED, Advance.OCCUPIED):
                 scratch.tidy()
             return outcome
         except (HandBack, KeyboardInterrupt) as error:
             meter.flush()
-            outcome = self._hand_back(place, claim)
+            outcome = self._setbacks.hand_back(place, claim)
             if isinstance(error, KeyboardInterrupt):
                 raise
             return outcome
         except OutOfBudget as stopped:
             meter.flush()
-            return self._park(claim, stopped.error, ran=True)
+            return self._setbacks.park(claim, stopped.error, ran=True)
         except ClaimLost:
             context.log.warning("Stopped: the claim on stage %s is gone.", stage.name)
             return Advance.FENCED
@@ -239,21 +244,21 @@ class Engine:
             raise
         except Refused as error:
             # Nor here, but a store that says no may say it for long, or for good.
-            return self._fail(claim, stage, error, context, _AFTER_REFUSAL)
+            return self._setbacks.fail(claim, stage, error, _AFTER_REFUSAL)
         except SystemExit as error:
             # The pool's children are sent SIGTERM on SIGQUIT too, before Celery says that it stops.
             if self._runtime.owner.stopping or terminate_handler_fired():
-                self._hand_back(place, claim)
+                self._setbacks.hand_back(place, claim)
                 raise
             failure = TaskError(f"Stage {stage.name} called sys.exit({error.code!r}).")
-            return self._fail(claim, stage, failure, context)
+            return self._setbacks.fail(claim, stage, failure)
         except _StageRaised as raised:
             meter.flush()
-            return self._fail(claim, stage, raised.error, context)
+            return self._setbacks.fail(claim, stage, raised.error)
         except self._timeout_error:
-            return self._fail(claim, stage, self._late(stage, context), context)
+            return self._setbacks.fail(claim, stage, self._late(stage, context))
         except Exception as error:  # noqa: BLE001 - its state cannot be read or kept: that is recorded
-            return self._fail(claim, stage, error, context)
+            return self._setbacks.fail(claim, stage, error)
 
     def _call(self, stage: Stage, state: Any, context: Context) -> Any:
         try:
@@ -276,34 +281,6 @@ class Engine:
         what = "the worker's soft time limit" if limit is None else f"its timeout of {limit:g} s"
         return StageTimeout(f"Stage {stage.name} ran longer than {what}.", run_id=context.run_id)
 
-    def _fail(
-        self,
-        claim: Claim,
-        stage: Stage,
-        error: BaseException,
-        context: Context,
-        retry: Retry | None = None,
-    ) -> str:
-        retry = retry or stage.options.retry
-        delay = retry.delay_seconds(claim.head.failures + 1, error)
-        text = describe(error, claim.head.pipeline, stage.name, **noted_trace())
-        milliseconds = None if delay is None else int(delay * 1000)
-        if not self._patiently(self._runs.fail, claim, text, milliseconds):
-            context.log.warning(
-                "The failure of stage %s was refused: the claim is gone.", stage.name
-            )
-            return Advance.FENCED
-        raise StageFailed(error, delay) from error
-
-    def _hand_back(self, place: Place, claim: Claim) -> str:
-        head = replace(claim.head, published_at=0, stage=place.due)
-        push = self._runtime.dispatch.render_due(head)
-        if not self._patiently(self._runs.hand_back, claim, push):
-            return Advance.FENCED
-        if push is None:
-            self._runtime.dispatch.publish(head)
-        return "handed back"
-
     def _refused(self, refusal: Refusal, step: Step) -> str:
         if refusal is Refusal.AHEAD:
             logger.error(
@@ -315,28 +292,6 @@ class Engine:
                 step.timeline,
             )
         return refusal
-
-    def _park(self, claim: Claim, error: BudgetExceeded, *, ran: bool) -> str:
-        text = describe(error, claim.head.pipeline, claim.head.stage)
-        done = self._patiently(
-            self._runs.put_off, claim.head, nonce=claim.nonce, delay_ms=None, error=text, ran=ran
-        )
-        return "paused: out of budget" if done else Advance.FENCED
-
-    def _turned_away(self, head: Head, nonce: str, error: CodeMismatch) -> str:
-        """Leave a run to workers with other code; pause it if none comes in the time of a deploy."""
-        now = head.claimed_at if nonce else max(head.published_at, head.updated_at)
-        before = head.failure or {}
-        since = before.get("since", now) if before.get("type") == type(error).__name__ else now
-        waited = now - since >= self._runtime.settings.deploy_seconds * 1000
-        delay_ms = None if waited and not isinstance(error, VersionAhead) else _ELSEWHERE_MS
-        text = describe(error, head.pipeline, head.stage, since=since)
-        if not self._patiently(
-            self._runs.put_off, head, nonce=nonce, delay_ms=delay_ms, error=text, ran=False
-        ):
-            return Advance.FENCED
-        logger.warning("%s", error)
-        return "paused: the code is not there" if delay_ms is None else "left to other workers"
 
     def _context(
         self, place: Place, claim: Claim, bid: Bid, scratch: Scratch, meter: Meter

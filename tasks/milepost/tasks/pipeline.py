@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 from milepost.checkpointing import MilepostError, Misconfigured
 from milepost.checkpointing.ids import valid_name
 
-from .duration import Duration
+from .duration import Duration, seconds
 from .errors import UnknownPipeline
 from .order import StartOptions, ordered, ordered_all
 from .retry import Retry
@@ -49,12 +49,14 @@ class Pipeline:
         version: str = "1",
         keep: int | None = None,
         keep_on_success: int | None = None,
+        burst: Duration = 0,
     ) -> None:
         for number in (keep, keep_on_success):
             if number is not None and number < 1:
                 raise Misconfigured(f"{number} checkpoints cannot be kept: expected 1 or more.")
         self.keep = keep
         self.keep_on_success = keep if keep_on_success is None else keep_on_success
+        self.burst_seconds = seconds(burst)
         self.app = app
         self.name = valid_name(name, "pipeline name")
         self.version = valid_name(version, "pipeline version")

@@ -19,6 +19,7 @@ from . import liveness
 from .actor import default_actor
 from .dispatch import Dispatch
 from .engine import Engine
+from .event_buffer import EventBuffer
 from .faultpoints import FaultPoints
 from .head import FACTS, Head
 from .intents import Intents
@@ -64,6 +65,7 @@ class Runtime:
         self.markers = Markers(self)
         self.intents = Intents(self)
         self.lifecycle = Lifecycle(self, settings.actor or default_actor())
+        self.events = EventBuffer(celery)
         self.engine = Engine(self, SoftTimeLimitExceeded)
         self.reconciler = Reconciler(self)
         self.rebuilder = Rebuilder(self)
@@ -119,6 +121,7 @@ class Runtime:
 
     def close(self) -> None:
         """Sign off and close the stores."""
+        self.events.close()
         if self._owner is not None:
             self._owner.close()
         self.checkpoints.close()

@@ -105,13 +105,14 @@ class Revocations(bootsteps.StartStopStep):
             self._late.append(revoked)
 
     def _pause(self, step: Step, worker: str | None, *, late: bool = False) -> bool:
-        """Pause the run if *step* is due, or is run by *worker*; False: the store does not answer.
+        """Pause the run if *step* is due, or *worker* runs it; False: the store does not answer.
 
-        *late*: whoever runs it by now does so because the pause could not be written in time.
+        A task may have gone on with later stages than the one its message names. *late*: whoever runs the
+        run by now does so because the pause could not be written in time.
         """
         try:
             head = self.app.runs.get(step.run_id)
-            if head is not None and head.step == step and _is_current(head, worker, late):
+            if head is not None and _is_meant(head, step, worker, late):
                 # One that has ended meanwhile has nothing left to pause.
                 with suppress(Conflict):
                     self.app.lifecycle.on_behalf_of("celery").pause(step.run_id)
@@ -172,10 +173,14 @@ class StageRequest(Request):
         super().terminate(pool, signal=signal)
 
 
-def _is_current(head: Head, worker: str | None, late: bool) -> bool:
-    if head.status is RunStatus.RUNNING:
-        return late or head.worker == worker
+def _is_meant(head: Head, step: Step, worker: str | None, late: bool) -> bool:
     terminated = worker is not None
+    if head.status is RunStatus.RUNNING and head.worker == worker:
+        return True
+    if head.step != step and not (terminated and late and head.sequence > step.sequence):
+        return False
+    if head.status is RunStatus.RUNNING:
+        return late
     return head.status is RunStatus.QUEUED or (terminated and head.status is RunStatus.SCHEDULED)
 
 

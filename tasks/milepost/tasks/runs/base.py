@@ -95,6 +95,8 @@ class Commit:
     size_bytes: int = 0
     changes: Mapping[str, str | int] = field(default_factory=dict)
     """What else changes in the head: the pipeline, when a later version of it goes on with the run."""
+    bid: Bid | None = None
+    """Asks for the stage that follows, which then waits for no message; *push* must be None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +218,12 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def advance(self, claim: Claim, commit: Commit) -> Advance:
-        """Commit the stage: checkpoint, head, claim, due time and message in one step or not at all."""
+    def advance(self, claim: Claim, commit: Commit) -> Advance | Claim:
+        """Commit the stage: checkpoint, head, claim, due time and message in one step or not at all.
+
+        Returns a claim if *commit* bids for the stage that follows and that is due now; a run that is to
+        pause is not.
+        """
 
     @abstractmethod
     def save(self, claim: Claim, *, path: str, progress: str, record: Record | None) -> bool:

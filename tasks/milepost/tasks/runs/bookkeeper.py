@@ -73,14 +73,15 @@ class Bookkeeper(BookedCommands):
             self.note_flow(head.queue, head.priority, head.published_at)
         return claim_or_not
 
-    def advance(self, claim: Claim, commit: Commit) -> Advance:
-        run_id, following = claim.head.run_id, commit.following
+    def advance(self, claim: Claim, commit: Commit) -> Advance | Claim:
+        run_id, following, bid = claim.head.run_id, commit.following, commit.bid
         due = self._due(following)
 
-        def advance(book: Book) -> Advance:
+        def advance(book: Book) -> Advance | Claim:
             head = book.get(run_id)
             if head is not None and head.checkpoint_id == commit.checkpoint_id:
-                return Advance.ADVANCED
+                again = bid is not None and head.nonce == bid.nonce
+                return Claim(head, head.nonce, commit.record) if again else Advance.ADVANCED
             if head is None or not _holds(head, claim):
                 return Advance.FENCED
             if commit.record is not None and not book.write_log(commit.record):
@@ -112,6 +113,9 @@ class Bookkeeper(BookedCommands):
                 progress="",
                 **{**due, **commit.changes},
             )
+            if following is not None and bid is not None and not head.pause:
+                given = self._claims(book).give(book.change(run_id, published_at=0), bid)
+                return Claim(given, bid.nonce, commit.record)
             if following is not None:
                 self._enqueue(book, head, commit.push)
             else:

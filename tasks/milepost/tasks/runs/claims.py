@@ -91,6 +91,11 @@ class Claims:
         if head.trial and not self._begin_trial(head.run_id, bid.worker):
             self.enqueue(head, 0, now + self._lapse_ms)
             return Refusal.EARLY
+        return self.give(head, bid)
+
+    def give(self, head: Head, bid: Bid) -> Head:
+        """Give the right to run the stage due, counting the attempt."""
+        now = self._book.now
         deadline = now + head.time_limit_ms if head.time_limit_ms > 0 else 0
         look = now + self._lapse_ms
         known = self._book.owner(bid.owner)

@@ -162,12 +162,7 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
                     step.lane,
                     step.sequence,
                     step.stage,
-                    bid.owner,
-                    bid.nonce,
-                    bid.ordinal,
-                    self._lapse_ms,
-                    self._lapse_ms,
-                    bid.worker,
+                    *self._bid(bid),
                 ],
             )
         outcome = self._text(reply[0])
@@ -177,8 +172,8 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         record = Record(head.key, reply[2], reply[3]) if reply[2] else None
         return Claim(head, bid.nonce, record)
 
-    def advance(self, claim: Claim, commit: Commit) -> Advance:
-        following = commit.following
+    def advance(self, claim: Claim, commit: Commit) -> Advance | Claim:
+        following, bid = commit.following, commit.bid
         fields = self._due(following) | dict(commit.changes)
         reply = self._run(
             "advance",
@@ -197,10 +192,13 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
                 *_record(commit.record),
                 commit.spent,
                 commit.size_bytes,
+                *(self._bid(bid) if bid else ("",) * 5),
                 *(part for pair in fields.items() for part in pair),
             ],
             log=True,
         )
+        if bid is not None and isinstance(reply, list):
+            return Claim(_head(reply), bid.nonce, commit.record)
         return Advance(self._text(reply))
 
     def save(self, claim: Claim, *, path: str, progress: str, record: Record | None) -> bool:
@@ -322,6 +320,9 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
 
     def close(self) -> None:
         self.client.close()
+
+    def _bid(self, bid: Bid) -> tuple[str | int, ...]:
+        return (bid.owner, bid.nonce, bid.ordinal, bid.worker, self._lapse_ms)
 
     def _due(self, following: Next | None) -> dict[str, Any]:
         if following is None:

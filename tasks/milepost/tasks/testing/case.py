@@ -130,7 +130,12 @@ def claimed(store: RunStore, head: Head | None = None, bid: Bid | None = None) -
     return claim
 
 
-def commit_of(claim: Claim, following: str | None = "second", push: Push | None = None) -> Commit:
+def commit_of(
+    claim: Claim,
+    following: str | None = "second",
+    push: Push | None = None,
+    bid: Bid | None = None,
+) -> Commit:
     """Return the commit of a claim: the next stage is due, or the run has completed."""
     head = claim.head
     key = CheckpointKey(head.run_id, head.sequence + 1, head.timeline)
@@ -142,6 +147,7 @@ def commit_of(claim: Claim, following: str | None = "second", push: Push | None 
         following=Next(following, "celery") if following else None,
         status=RunStatus.COMPLETED,
         push=push,
+        bid=bid,
     )
 
 

@@ -10,7 +10,7 @@ from milepost.checkpointing import NotFound, Record
 
 from ..head import RunStatus
 from ..query import RunQuery
-from ..runs.base import Advance, RunStore
+from ..runs.base import Advance, Claim, Next, Refusal, RunStore
 from ..settings import TaskSettings
 from .case import (
     MakeStore,
@@ -60,6 +60,61 @@ class Committing(RunStoreCase):
         assert store.advance(claim, commit) is Advance.ADVANCED
         assert read(store, claim.head.run_id) == stands
         assert self.messages(store) == ["next"]
+
+    def test_who_commits_can_have_the_next_stage_at_once(self, store: RunStore) -> None:
+        claim = claimed(store)
+        bid = new_bid("ann", "ann@host")
+        commit = replace(commit_of(claim, bid=bid), following=Next("second", "celery", 0, 60_000))
+        onward = store.advance(claim, commit)
+        assert isinstance(onward, Claim)
+        head = read(store, claim.head.run_id)
+        assert (onward.head, onward.nonce, onward.record) == (head, bid.nonce, None)
+        assert (head.status, head.stage, head.sequence) == (RunStatus.RUNNING, "second", 1)
+        assert (head.checkpoint_id, head.stages_done) == (commit.checkpoint_id, 1)
+        assert (head.owner, head.worker, head.nonce) == ("ann", "ann@host", bid.nonce)
+        assert (head.token, head.attempt, head.tries) == (claim.token + 1, 1, 2)
+        assert head.deadline == head.claimed_at + 60_000
+        assert (head.published_at, self.messages(store)) == (0, [])
+        assert store.counts()["orders", RunStatus.RUNNING] == 1
+        assert store.claim(head.step, new_bid("bob")) is Refusal.DUPLICATE
+        assert store.advance(onward, commit_of(onward, None)) is Advance.ADVANCED
+
+    def test_a_repeated_commit_gets_the_same_claim_while_it_stands(self, store: RunStore) -> None:
+        claim = claimed(store)
+        commit = commit_of(claim, bid=new_bid("ann"))
+        onward = store.advance(claim, commit)
+        assert store.advance(claim, commit) == onward
+        assert read(store, claim.head.run_id).attempt == 1
+        assert store.bury("ann", "child") == [claim.head.run_id]
+        assert store.advance(claim, commit) is Advance.ADVANCED
+
+    def test_what_was_claimed_with_a_commit_is_lost_like_any_claim(self, store: RunStore) -> None:
+        claim = claimed(store)
+        onward = store.advance(claim, commit_of(claim, bid=new_bid("ann")))
+        assert isinstance(onward, Claim)
+        assert store.beat("ann", [], new_bid().ordinal, leaving=False) == set()
+        head = read(store, claim.head.run_id)
+        assert (head.status, head.stage, head.crashes) == (RunStatus.QUEUED, "second", 0)
+        assert store.advance(onward, commit_of(onward, None)) is Advance.FENCED
+
+    def test_a_run_that_is_to_pause_is_not_given_on(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.pause(claim.head.run_id)
+        commit = commit_of(claim, bid=new_bid())
+        assert store.advance(claim, commit) is Advance.ADVANCED
+        head = read(store, claim.head.run_id)
+        assert (head.status, head.stage, head.owner) == (RunStatus.PAUSED, "second", "")
+
+    def test_a_fenced_commit_claims_nothing(self, store: RunStore) -> None:
+        claim = claimed(store)
+        forged = replace(claim, nonce="another")
+        assert store.advance(forged, commit_of(forged, bid=new_bid())) is Advance.FENCED
+        assert read(store, claim.head.run_id) == claim.head
+
+    def test_the_last_commit_claims_nothing(self, store: RunStore) -> None:
+        claim = claimed(store)
+        assert store.advance(claim, commit_of(claim, None, bid=new_bid())) is Advance.ADVANCED
+        assert read(store, claim.head.run_id).status is RunStatus.COMPLETED
 
     def test_counts_begin_anew_with_progress(self, store: RunStore) -> None:
         head = created(store)

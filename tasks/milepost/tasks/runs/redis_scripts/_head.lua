@@ -104,6 +104,20 @@ local function add(sum, more, times)
   return next(total) and cjson.encode(total) or ''
 end
 
+-- Give an owner the right to run the stage due, counting the attempt.
+local function give(run, owner, nonce, ordinal, worker, lapse)
+  local status, created, limit, token, attempt, tries =
+    unpack(get(run, 'status', 'created_at', 'time_limit_ms', 'token', 'attempt', 'tries'))
+  local look = NOW + lapse
+  local deadline = tonumber(limit) > 0 and NOW + limit or 0
+  redis.call('HSET', P .. 'claims:' .. owner, nonce, ordinal .. ' ' .. run)
+  redis.call('ZADD', P .. 'owners', 'GT', look, owner)
+  index(run, status, 'running', created)
+  set(run, 'status', 'running', 'owner', owner, 'nonce', nonce, 'worker', worker, 'token', token + 1,
+    'attempt', attempt + 1, 'tries', (tries or 0) + 1, 'claimed_at', NOW, 'deadline', deadline)
+  due(run, deadline > 0 and math.min(deadline, look) or look)
+end
+
 -- Forget the claim on a run. The old holder's token and nonce are worth nothing from here on. What it spent
 -- before it last kept something was of use, the rest was not; nobody knows of it after its owner's time.
 local function unclaim(run)

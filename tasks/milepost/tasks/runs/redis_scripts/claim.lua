@@ -1,11 +1,10 @@
 -- Take the right to run the stage due. Returns {outcome, head as a flat list, header, body}.
 -- KEYS: head, log headers, log bodies
--- ARGV: P, max crashes, run, timeline, lane, sequence, stage, owner, nonce, ordinal, lapse, look, worker
-local run, owner, nonce = ARGV[3], ARGV[8], ARGV[9]
-local status, timeline, lane, sequence, stage, held, trial, at, created, queue, priority,
-  published, limit, token, attempt, tries = unpack(get(run, 'status', 'timeline', 'lane', 'sequence', 'stage',
-  'nonce', 'trial', 'at', 'created_at', 'queue', 'priority', 'published_at',
-  'time_limit_ms', 'token', 'attempt', 'tries'))
+-- ARGV: P, max crashes, run, timeline, lane, sequence, stage, owner, nonce, ordinal, worker, lapse
+local run, nonce, worker = ARGV[3], ARGV[9], ARGV[11]
+local status, timeline, lane, sequence, stage, held, trial, at, queue, priority, published =
+  unpack(get(run, 'status', 'timeline', 'lane', 'sequence', 'stage', 'nonce', 'trial', 'at', 'queue', 'priority',
+    'published_at'))
 
 local function claimed()
   return {
@@ -38,26 +37,16 @@ elseif status == 'running' then
 end
 
 if trial == '1' then
-  local other = redis.call('GET', dock(ARGV[13]))
+  local other = redis.call('GET', dock(worker))
   if other and other ~= key(run) and redis.call('HGET', other, 'status') == 'running' then
     enqueue(run, 0, NOW + ARGV[12])
     return {'early'}
   end
-  redis.call('SET', dock(ARGV[13]), key(run))
+  redis.call('SET', dock(worker), key(run))
 end
 
 if tonumber(published) > 0 then
   redis.call('ZADD', P .. 'flow', 'GT', published, queue .. '\n' .. priority)
 end
-local look = NOW + ARGV[12]
-local deadline = tonumber(limit) > 0 and NOW + limit or 0
-if deadline > 0 and deadline < look then
-  look = deadline
-end
-redis.call('HSET', P .. 'claims:' .. owner, nonce, ARGV[10] .. ' ' .. run)
-redis.call('ZADD', P .. 'owners', 'GT', NOW + ARGV[11], owner)
-index(run, status, 'running', created)
-set(run, 'status', 'running', 'owner', owner, 'nonce', nonce, 'worker', ARGV[13], 'token', token + 1,
-  'attempt', attempt + 1, 'tries', (tries or 0) + 1, 'claimed_at', NOW, 'deadline', deadline)
-due(run, look)
+give(run, ARGV[8], nonce, ARGV[10], worker, ARGV[12])
 return claimed()
