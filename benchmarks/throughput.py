@@ -25,7 +25,7 @@ from uuid import uuid4
 import psutil
 import redis
 
-from .apps import chain, noop
+from .apps import burst, chain, noop
 from .finding import Finding, finding
 from .probe import Probe
 from .state import make_state
@@ -136,13 +136,18 @@ def measure(url: str, folder: Path, repeats: int | None) -> list[Finding]:
     hiredis = Contender(
         "Celery chain, hiredis", chain, lambda: celery_command(hiredis=True), url, 4
     )
-    contenders = [base, milepost, watched, hiredis]
+    bursting = Contender("Milepost, burst", burst, milepost_command, url, 5)
+    burst_seen = Contender(
+        "Milepost, burst, watched", burst, milepost_command, url, 6, watched=True
+    )
+    contenders = [base, milepost, watched, bursting, burst_seen, hiredis]
     with ExitStack() as stack:
         for contender in contenders:
             contender.start(stack, folder)
         for number in range(repeats or _ROUNDS):
             _round(number, contenders)
-    pairs = [(milepost, base), (watched, base), (milepost, hiredis)]
+    pairs = [(own, base) for own in (milepost, watched, bursting, burst_seen)]
+    pairs.append((milepost, hiredis))
     return [
         _ratio("stages/s", "stages_a_second", *pair, GOAL if pair == pairs[0] else None)
         for pair in pairs

@@ -11,10 +11,10 @@ STAGES = 10
 PIPELINE = "noop"
 
 
-def build(url: str) -> Milepost:
+def build(url: str, burst: str = "0s") -> Milepost:
     """Return an app with the pipeline."""
     app = Milepost(url)
-    pipeline = app.pipeline(PIPELINE)
+    pipeline = app.pipeline(PIPELINE, burst=burst)
 
     def pass_on(state: dict[str, Any]) -> dict[str, Any]:
         return {**state, "n": state["n"] + 1}

@@ -35,8 +35,9 @@ def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
             app.runs.put_aside(redacted(step), redacted(message)[:10_000])
             app.observers.put_aside()
             return f"put aside: {redacted(step)}"
+        monitor = TaskMonitor(app, pipeline, task)
         try:
-            return app.runtime.engine.execute(pipeline, step, TaskMonitor(app, pipeline, task))
+            return app.runtime.engine.execute(pipeline, step, monitor)
         except StageFailed as failed:
             if failed.delay_seconds is None:
                 raise failed.error from None
@@ -44,6 +45,9 @@ def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
             raise RetryAnnounced(
                 f"in {failed.delay_seconds:.1f} s", exc=failed.error, when=failed.delay_seconds
             ) from None
+        finally:
+            # Celery tells next what became of the task, which has to come last.
+            app.runtime.events.flush()
 
     app.celery.task(
         run_stage,

@@ -16,7 +16,7 @@ _MOST = 10_000
 
 
 class EventBuffer:
-    """Sends events from a thread of its own, many in a message, so that no stage waits for a broker.
+    """Sends events from a thread of its own, many in a message, so that no stage waits for a broker at each.
 
     They are news, on which nothing hangs: what cannot be sent is dropped, and a process that dies takes the
     last of them along.
@@ -30,6 +30,7 @@ class EventBuffer:
         self._every = every_seconds
         self._events: deque[tuple[str, str, dict[str, Any]]] = deque(maxlen=_MOST)
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._waiting = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -46,22 +47,27 @@ class EventBuffer:
                     )
                     self._thread.start()
 
+    def flush(self) -> None:
+        """Send now what waits; what is told of the same task later comes later then."""
+        try:
+            # Also to wait for what the thread is about to send.
+            with self._sending:
+                self._send()
+        except Exception as error:  # noqa: BLE001 - whatever a broker raises that is away
+            logger.warning("Task events could not be sent: %s", error)
+
     def close(self) -> None:
         """Send what is left."""
         self._closed.set()
         self._waiting.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2)
+        self.flush()
 
     def _send_on(self) -> None:
         while not self._closed.is_set():
             self._waiting.wait()
             self._closed.wait(self._every)
             self._waiting.clear()
-            try:
-                self._send()
-            except Exception as error:  # noqa: BLE001 - whatever a broker raises that is away
-                logger.warning("Task events could not be sent: %s", error)
+            self.flush()
 
     def _send(self) -> None:
         while self._events:

@@ -27,8 +27,8 @@ class TaskMonitor(Monitor):
     """Tells of a stage in a burst what Celery tells of a task, under a task id of its own.
 
     So every stage is seen alike, whichever task ran it: its events in Flower, its signals, and
-    `celery.current_task` while it runs. Its parent is the task whose message began the burst, which is the one
-    that can be revoked.
+    `celery.current_task` while it runs. Its parent is the task whose message began the burst: that is the
+    one which can be revoked.
     """
 
     def __init__(self, app: Milepost, pipeline: str, task: Task) -> None:
