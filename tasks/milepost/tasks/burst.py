@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from .head import Head
 from .owner import Owner
+from .process import Process
 from .runs import Bid, Claim, Next
 from .versions import Place
 
@@ -23,9 +22,10 @@ class Burst:
     Dying in it, or closing it, costs no more than the next heartbeat: what was bid for is freed.
     """
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, process: Process) -> None:
         self._owner = owner
-        self._began = time.monotonic()
+        self._process = process
+        self._began = self._process.monotonic()
         self.bid = owner.bid()
         """For the stage that runs; the heartbeat names it."""
         self._onward: Bid | None = None
@@ -36,7 +36,7 @@ class Burst:
         pipeline, limited = place.pipeline, head.time_limit_ms or following.time_limit_ms
         if (
             not pipeline.burst_seconds
-            or time.monotonic() - self._began >= pipeline.burst_seconds
+            or self._process.monotonic() - self._began >= pipeline.burst_seconds
             or (head.queue, head.priority) != (following.queue, following.priority)
             or limited
             or pipeline.stages[following.stage].options.rate_limit

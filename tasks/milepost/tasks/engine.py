@@ -82,7 +82,7 @@ class Engine:
         self._log = runtime.checkpoints.store
         self._serializer = runtime.checkpoints.serializer
         self._timeout_error = timeout_error
-        self._patiently = Patience(runtime.settings.commit_patience_seconds)
+        self._patiently = Patience(runtime.settings.commit_patience_seconds, runtime.process)
         self._run_log = RunLog(runtime.checkpoints)
         self._committer = Committer(runtime, self._patiently, self._reach)
         self._setbacks = Setbacks(runtime, self._patiently)
@@ -100,7 +100,7 @@ class Engine:
             Unavailable: A store does not answer; the reconciler brings the step back.
         """
         self._reach("received", step)
-        burst = Burst(self._runtime.owner)
+        burst = Burst(self._runtime.owner, self._runtime.process)
         try:
             claim = self._runs.claim(step, burst.bid)
             if isinstance(claim, Refusal):

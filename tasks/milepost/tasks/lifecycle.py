@@ -225,7 +225,8 @@ class Lifecycle:
             if not self._runtime.log_in_runs:
                 # First, so that a new run of this id, which may come when the head is gone, keeps its log;
                 # and gone as a whole, so that dying in here leaves nothing that looks like an unfinished run.
-                self._log.expire_run(run_id, datetime.now(UTC))
+                now = datetime.fromtimestamp(self._runtime.process.now(), UTC)
+                self._log.expire_run(run_id, now)
                 self._runtime.checkpoints.delete_run(run_id)
             status = self._runs.delete(run_id)
             if status is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,8 +30,9 @@ class Meter:
 
     def __init__(self, runtime: Runtime, claim: Claim) -> None:
         self._runs = runtime.runs
+        self._process = runtime.process
         self._claim = claim
-        self._began = time.monotonic()
+        self._began = self._process.monotonic()
         self._lock = threading.Lock()
         self._noted: Amounts = {}
         self._noted_as_kept: Amounts = {}
@@ -65,7 +65,7 @@ class Meter:
     def afford(self, planned: Mapping[str, float]) -> None:
         """Park the run if *planned* would cross its budget."""
         wanted = valid_amounts(planned, "amount")
-        seconds = {"seconds": time.monotonic() - self._began}
+        seconds = {"seconds": self._process.monotonic() - self._began}
         head = self._claim.head
         spent = added(spent_so_far(head), self.amounts, seconds)
         try:

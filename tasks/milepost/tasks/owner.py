@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
-import time
 from pathlib import Path
 from random import Random
 from secrets import token_hex
 
-from billiard import current_process
-
 from milepost.checkpointing import CheckpointError
 
-from . import liveness
 from .observer import NOBODY, Observer
+from .process import Process
 from .runs import Bid, RunStore
 from .settings import TaskSettings
 
@@ -39,9 +34,11 @@ class Owner:
         settings: TaskSettings,
         folder: Path,
         observer: Observer = NOBODY,
+        process: Process | None = None,
     ) -> None:
         self.id = token_hex(8)
-        self.worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._process = process or Process()
+        self.worker = self._process.worker
         self._runs = runs
         self._folder = folder
         self._lapse = settings.heartbeat_lapse_seconds
@@ -53,21 +50,17 @@ class Owner:
         self._held: set[str] = set()
         self._given: set[str] = set()
         self._lost: set[str] = set()
-        self._acknowledged = time.monotonic()
+        self._acknowledged = self._process.monotonic()
         self._closed = threading.Event()
-        # Only pool processes have a parent that looks after them; others have a shell, or a supervisor.
-        pooled = current_process().name != "MainProcess"
-        self._parent = os.getppid() if pooled else os.getpid()
-        self._file = liveness.OwnerLock(folder, self.id, self._parent)
-        self._thread = threading.Thread(target=self._beat_on, name="milepost-heart", daemon=True)
-        self._thread.start()
+        self._file = self._process.enrol(folder, self.id)
+        self._join = self._process.in_background(self._beat_on, "milepost-heart")
 
     def bid(self) -> Bid:
         """Return a bid for a claim; from here on the heartbeat names it, until `drop`."""
         with self._lock:
             if not self._held:
                 # A claim renews its owner, so an idle owner's silence does not count against it.
-                self._acknowledged = time.monotonic()
+                self._acknowledged = self._process.monotonic()
             self._ordinal += 1
             nonce = f"{self._random.getrandbits(64):016x}"
             self._held.add(nonce)
@@ -91,12 +84,12 @@ class Owner:
     @property
     def is_fresh(self) -> bool:
         """Whether nobody can have claimed what this process holds."""
-        return time.monotonic() - self._acknowledged < self._lapse
+        return self._process.monotonic() - self._acknowledged < self._lapse
 
     @property
     def stopping(self) -> bool:
         """Whether the worker was told to stop."""
-        return liveness.told_to_stop(self._folder, os.getpid(), self._parent)
+        return self._process.told_to_stop(self._folder)
 
     def beat(self) -> None:
         """Send one heartbeat now.
@@ -106,7 +99,7 @@ class Owner:
         """
         with self._lock:
             held, given, as_of = set(self._held), set(self._given), self._ordinal
-        sent = time.monotonic()
+        sent = self._process.monotonic()
         lost = self._runs.beat(self.id, held, as_of, leaving=self.stopping)
         with self._lock:
             self._acknowledged = max(self._acknowledged, sent)
@@ -121,7 +114,7 @@ class Owner:
     def close(self) -> None:
         """Leave in order: what is still held is freed uncounted."""
         self._closed.set()
-        self._thread.join(timeout=1)
+        self._join(1)
         try:
             self._runs.bury(self.id, "leaving")
         except CheckpointError as error:

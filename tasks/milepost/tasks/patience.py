@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from milepost.checkpointing import Unavailable
+
+from .process import Process
 
 logger = logging.getLogger("milepost")
 P = ParamSpec("P")
@@ -17,8 +18,9 @@ T = TypeVar("T")
 class Patience:
     """Calls something until the store answers, for so many seconds at most."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, process: Process) -> None:
         self._seconds = seconds
+        self._process = process
 
     def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what *call* returns.
@@ -26,14 +28,14 @@ class Patience:
         Raises:
             Unavailable: The store was away for all of the time.
         """
-        end = time.monotonic() + self._seconds
+        end = self._process.monotonic() + self._seconds
         pause = 0.1
         while True:
             try:
                 return call(*args, **kwargs)
             except Unavailable as error:
-                if time.monotonic() + pause > end:
+                if self._process.monotonic() + pause > end:
                     raise
                 logger.warning("Trying again in %.1f s: %s", pause, error)
-            time.sleep(pause)
+            self._process.sleep(pause)
             pause = min(2.0, pause * 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -99,7 +98,7 @@ class Rebuilder:
         """Return how long from now a run is to begin that nobody has begun."""
         facts = self._serializer.metadata(first.key, first.header).facts or {}
         with suppress(ValueError):
-            return int(facts.get(NOT_BEFORE, "0")) - int(time.time() * 1000)
+            return int(facts.get(NOT_BEFORE, "0")) - int(self._runtime.process.now() * 1000)
         return 0
 
     def _head(self, last: Record) -> Head | str:

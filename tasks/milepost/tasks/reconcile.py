@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from milepost.checkpointing import Unavailable
@@ -36,7 +35,7 @@ class Reconciler:
             Unavailable: The run store does not answer.
         """
         found = self._runtime.runs.look(limit)
-        self._tell_until = time.monotonic() + _TELLING_SECONDS
+        self._tell_until = self._runtime.process.monotonic() + _TELLING_SECONDS
         waiting: dict[str, int | None] = {}
         published = 0
         # Who wants to go on comes before who stands still.
@@ -56,7 +55,7 @@ class Reconciler:
             self._runtime.intents.complete(head)
             return False
         if head.status in AT_REST:
-            if time.monotonic() > self._tell_until:
+            if self._runtime.process.monotonic() > self._tell_until:
                 return False
             try:
                 self._runtime.markers.tell(head)

@@ -28,6 +28,7 @@ from .markers import Markers
 from .observer import Observers
 from .outbox import Outbox
 from .owner import Owner
+from .process import Process
 from .rebuilding import Rebuilder
 from .reconcile import Reconciler
 from .routing import Routing
@@ -50,17 +51,20 @@ class Runtime:
         faultpoints: FaultPoints,
         versions: Mapping[str, Versions],
         observers: Observers,
+        process: Process | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self.celery = celery
         self.versions = versions
         self.observers = observers
+        self.process = process or Process()
         self.runs = runs
         self.checkpoints = checkpoints
         self.settings = settings
         self.faultpoints = faultpoints
         self.log_in_runs = runs.holds_log(checkpoints.store)
         self.routing = Routing(celery)
-        outbox = Outbox(celery, push=self._broker_in_runs())
+        outbox = outbox or Outbox(celery, push=self._broker_in_runs())
         self.dispatch = Dispatch(runs, outbox, settings)
         self.markers = Markers(self)
         self.intents = Intents(self)
@@ -111,7 +115,9 @@ class Runtime:
         """This process as an owner of claims; its heart begins to beat at the first use."""
         with self._owner_lock:
             if self._owner is None:
-                self._owner = Owner(self.runs, self.settings, self.folder, self.observers)
+                self._owner = Owner(
+                    self.runs, self.settings, self.folder, self.observers, self.process
+                )
             return self._owner
 
     @property

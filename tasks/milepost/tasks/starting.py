@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -173,7 +172,7 @@ class Starter:
     ) -> CheckpointMetadata:
         facts = self._runtime.facts(head)
         if facts is not None and delay_seconds:
-            facts[NOT_BEFORE] = str(int((time.time() + delay_seconds) * 1000))
+            facts[NOT_BEFORE] = str(int((self._runtime.process.now() + delay_seconds) * 1000))
         about = {
             "pipeline": head.pipeline,
             "pipeline_version": head.version,
