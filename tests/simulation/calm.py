@@ -33,6 +33,7 @@ def come_to_rest(world: World, *, resume: bool = True) -> None:
     for worker in list(world.workers):
         if worker.code.version != world.version and not worker.is_stopping:
             world.stop(worker)
+    world.guardians = [world.born(world.version, "guardian") for _ in world.guardians]
     while len(world.workers) < 2:
         world.hire()
     end = world.clock.ms + _BOUND_SECONDS * 1000

@@ -40,7 +40,7 @@ class Code:
             heavy = stage == "d"
             self.pipeline.stage(
                 name=stage,
-                retry=Retry(attempts=1000, backoff="1s", jitter=False),
+                retry=Retry(attempts=50, backoff="1s", jitter=False),
                 queue="heavy" if heavy else "light",
                 timeout="20s" if heavy else None,
                 formerly=[FORMERLY[stage]] if stage in FORMERLY else [],

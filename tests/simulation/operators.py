@@ -65,9 +65,8 @@ class Operators:
             pipeline = client.code.pipeline
             order = ordered(pipeline, {"trail": [], "receipts": {}, "n": number}, run_id, {})
             client.runtime.lifecycle.start(pipeline, order)
-            self.started[run_id] = number
 
-        return self._ask("start", run_id, work)
+        return self._ask("start", run_id, work, choice=number)
 
     def command(self, name: str, run_id: str, choice: int = 0) -> Activity | None:
         """Command a run; *choice* says where to, of what has to be chosen."""
@@ -114,9 +113,18 @@ class Operators:
             for run_id in [r for r in self.started if r not in snapshot.run_ids]:
                 del self.started[run_id]
 
+    def may_be_gone(self, run_id: str) -> bool:
+        """Whether somebody has begun to delete the run, so that its log may be gone before its head."""
+        return any(c.name == "delete" and c.run_id == run_id for c in self.commands)
+
     def forget(self, run_id: str) -> None:
         """Know nothing more of a run: it was deleted."""
         self.started.pop(run_id, None)
+
+    def _is_being_deleted(self, start: Command) -> bool:
+        """Whether somebody deletes, or may delete, the run that this start made or found."""
+        deletes = (c for c in self.commands if c.name == "delete" and c.run_id == start.run_id)
+        return any(not c.ended or c.ended >= start.begun for c in deletes)
 
     def _ask(
         self,
@@ -124,6 +132,7 @@ class Operators:
         run_id: str,
         work: Callable[[SimulatedProcess], Any],
         by: str = "",
+        choice: int = 0,
     ) -> Activity | None:
         idle = self.idle()
         if not idle:
@@ -137,6 +146,8 @@ class Operators:
                 # Whatever comes of it, the run may be gone from here on.
                 self.forget(run_id)
             work(client)
+            if name == "start" and not self._is_being_deleted(command):
+                self.started[run_id] = choice
             command.ended = world.witness.order
             command.was_done = command.begun >= 0
 

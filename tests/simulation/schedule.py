@@ -65,6 +65,8 @@ class Schedule:
             "go back": (0.5, self._go_back),
             "jump": (0.2, self._jump),
         }
+        if setup.keep:
+            del faults["go back"]
         part = draw.choice((0.3, 0.6, 1.0))
         chosen = {name: what for name, what in faults.items() if draw.random() < part}
         for needed, wanted in (("thaw", "freeze"), ("mend", "cut"), ("remember", "go back")):
@@ -224,6 +226,9 @@ class Schedule:
         if old:
             self.world.stop(self._random.choice(old))
         self.world.hire()
+        if self._random.random() < 0.5:
+            guardian = self._random.choice(self.world.guardians)
+            self.world.kill(guardian, "leaving")
 
     def _go_back(self) -> None:
         if self._random.random() < 0.5:

@@ -1,4 +1,4 @@
-import faulthandler; faulthandler.dump_traceback_later(60, exit=True)
+import faulthandler; faulthandler.dump_traceback_later(230, exit=True)
 import sys, time, traceback, logging, collections
 logging.disable(logging.CRITICAL)
 from simulation.schedule import Schedule

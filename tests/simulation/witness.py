@@ -138,8 +138,8 @@ class Witness:
     def about_to_put(self, process: SimulatedProcess, record: Record) -> None:
         """See that who may have lost its claims writes no commit (I5)."""
         owner = process.runtime.owner_id and process.runtime.owner
-        stage = self._world.serializer.metadata(record.key, record.header)
-        if owner and record.key.kind is Kind.COMMIT and stage.worker and not owner.is_fresh:
+        by = self._world.serializer.metadata(record.key, record.header).worker
+        if owner and by and record.key.kind in (Kind.COMMIT, Kind.JOURNAL) and not owner.is_fresh:
             raise self.broken("I5", f"{process} was silent for too long, and writes {record.key}")
 
     def put(self, record: Record) -> None:
@@ -276,6 +276,8 @@ class Witness:
     def _died(self, name: str, before: Head, after: Head) -> None:
         """See that no run is set aside that has not used up its crashes (I1)."""
         if before.intent:
+            return
+        if name == "fail" and self._world.operators.may_be_gone(after.run_id):
             return
         times = self.facts.deaths.get(after.run_id, 0)
         self.dead_letters["after max_crashes"] += 1

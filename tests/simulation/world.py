@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from milepost.checkpointing import MilepostError, Unavailable
+from milepost.checkpointing import CheckpointError, Unavailable
 from milepost.checkpointing.serializer import Serializer
 from milepost.tasks import Context
 from milepost.tasks.head import Head
@@ -144,7 +144,7 @@ class World:
         step, engine = message.step, worker.runtime.engine
         known = step.stage in worker.code.pipeline.known_stages
         take = engine.execute if known else engine.turn_away
-        return self.begin(worker, f"task {step.stage}", partial(take, NAME, step))
+        return self.begin(worker, f"{step.stage} of {step.run_id}", partial(take, NAME, step))
 
     def kill(self, process: SimulatedProcess, cause: Cause) -> None:
         """Let a process end where it stands; whoever looks after its host may see it."""
@@ -267,8 +267,10 @@ class World:
             self.kill(activity.process, "child")
         elif not isinstance(outcome, StageFailed):
             raise outcome
-        elif isinstance(outcome.error, MilepostError) and "sys.exit" not in str(outcome.error):
-            self.counts["stages that the engine could not run"] += 1
+        elif isinstance(outcome.error, CheckpointError) and not self.operators.may_be_gone(
+            activity.name.split()[-1]
+        ):
+            raise self.witness.broken("I1", f"{activity} cannot be run: {outcome.error!r}")
 
     def _leave(self, process: SimulatedProcess) -> None:
         """Let a worker that is to stop, and has nothing left to do, sign off."""

@@ -52,14 +52,12 @@ class Committer:
         stage, bid, metadata = place.stage, burst.bid, result.metadata
         record = self._serializer.encode(result, state_type=stage.output, base=before.manifest)
         if record.pieces:
-            self._patiently(self.guard, bid)
-            self._patiently(self._runtime.checkpoints.put_pieces, record)
+            self._patiently(self._guarded, bid, self._runtime.checkpoints.put_pieces, record)
         if self._runtime.log_in_runs:
             return self.advance(place, claim, metadata, record, burst)
         while True:
-            self._patiently(self.guard, bid)
             try:
-                self._patiently(self._log.put, record)
+                self._patiently(self._guarded, bid, self._log.put, record)
                 break
             except AlreadyExists:
                 stands = self._log.get(record.key)
@@ -79,7 +77,7 @@ class Committer:
                 record = self._serializer.encode(
                     result, state_type=stage.output, base=before.manifest
                 )
-                self._patiently(self._runtime.checkpoints.put_pieces, record)
+                self._patiently(self._guarded, bid, self._runtime.checkpoints.put_pieces, record)
         self._reach("saved", claim.head.step)
         return self.advance(place, claim, metadata, record, burst)
 
@@ -90,6 +88,11 @@ class Committer:
             owner.beat()
         if owner.has_lost(bid):
             raise ClaimLost
+
+    def _guarded(self, bid: Bid, put: Callable[[Record], object], record: Record) -> None:
+        """Write *record*; asked anew each time it is tried, because the last time may be a minute ago."""
+        self.guard(bid)
+        put(record)
 
     def advance(
         self,

@@ -18,6 +18,7 @@ from milepost.checkpointing import (
     CheckpointMetadata,
     Kind,
     NotFound,
+    Record,
     Refused,
     Unavailable,
 )
@@ -123,14 +124,17 @@ class Scratch:
         record = self._serializer.encode(Checkpoint(metadata=metadata, state=result))
         with self._store_failures():
             # It is done: forgetting it now would have it done again.
-            self._patiently(self._guard)
             try:
-                self._patiently(self._log.put, record)
+                self._patiently(self._put_guarded, record)
             except AlreadyExists:
                 # Whoever had the claim before was slow, not dead: what it wrote first stands.
                 record = self._log.get(record.key)
             self._keep_spent()
             return self._serializer.decode(record).state
+
+    def _put_guarded(self, record: Record) -> None:
+        self._guard()
+        self._log.put(record)
 
     def _standing(
         self, metadata: CheckpointMetadata
