@@ -141,6 +141,27 @@ class Intents:
         if before.ended:
             self._runtime.forget_blobs_later(head.run_id)
 
+    def _due(
+        self, head: Head, stage: str, version: str | None
+    ) -> tuple[Next, dict[str, str | int]]:
+        """Return where the run goes on that is due at *stage*, as the code that wrote so calls it."""
+        pipeline = self._runtime.versions[head.pipeline].of(version or "")
+        name = pipeline.due_now(stage)
+        if name is None:
+            # Not with the code here; the workers that get its message say what becomes of it.
+            unknown = {"version": version or head.version, "fingerprint": "", "plan": ""}
+            return Next(stage, head.queue, head.priority), {**unknown}
+        names = [*pipeline.stages]
+        return self._runtime.routing.next(
+            pipeline.name, pipeline.stages[name], head.run_priority
+        ), {
+            "version": pipeline.version,
+            "fingerprint": pipeline.fingerprint,
+            "plan": json.dumps(names),
+            "stages_done": names.index(name),
+            "stages_total": len(names),
+        }
+
     def _last(self, head: Head) -> Checkpoint:
         try:
             return self._runtime.checkpoints.get(head.key)
@@ -213,17 +234,7 @@ class Intents:
                 due = (head.stage, head.queue, head.priority, head.time_limit_ms)
                 following = Next(*due)
         elif metadata.next_stage is not None:
-            pipeline = self._runtime.versions[head.pipeline].of(metadata.pipeline_version or "")
-            stage = pipeline.stages[metadata.next_stage]
-            names = [*pipeline.stages]
-            following = self._runtime.routing.next(pipeline.name, stage, head.run_priority)
-            changes = {
-                "version": pipeline.version,
-                "fingerprint": pipeline.fingerprint,
-                "plan": json.dumps(names),
-                "stages_done": names.index(stage.name),
-                "stages_total": len(names),
-            }
+            following, changes = self._due(head, metadata.next_stage, metadata.pipeline_version)
         elif status is RunStatus.COMPLETED:
             changes = {"stages_done": head.stages_total}
         same = metadata.parent == head.checkpoint_id and metadata.next_stage == head.stage
