@@ -15,6 +15,11 @@ from support.redis_server import RedisServer
 from support.s3_server import MotoServer, SeaweedServer
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let one schedule of the simulation be replayed."""
+    parser.addoption("--seed", type=int, help="replay the simulated schedule of this seed")
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """One Redis for the session; tests that kill a server start their own."""

@@ -34,7 +34,7 @@ def come_to_rest(world: World, *, resume: bool = True) -> None:
         if worker.code.version != world.version and not worker.is_stopping:
             world.stop(worker)
     world.guardians = [world.born(world.version, "guardian") for _ in world.guardians]
-    while len(world.workers) < 2:
+    while sum(not worker.is_stopping for worker in world.workers) < 2:
         world.hire()
     end = world.clock.ms + _BOUND_SECONDS * 1000
     resumed = not resume

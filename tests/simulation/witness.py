@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +45,7 @@ class Witness:
         self.executions: list[Execution] = []
         self.records: dict[str, Written] = {}
         """All commits that ever were, by checkpoint id."""
-        self.dead_letters: Counter[str] = Counter()
+        self.dead_letters = 0
         self.order = 0
         self.travelled = False
         self.first: Broken | None = None
@@ -280,7 +279,7 @@ class Witness:
         if name == "fail" and self._world.operators.may_be_gone(after.run_id):
             return
         times = self.facts.deaths.get(after.run_id, 0)
-        self.dead_letters["after max_crashes"] += 1
+        self.dead_letters += 1
         if name not in ("bury", "look") or times < self._world.settings.max_crashes:
             raise self.broken(
                 "I1", f"{after.run_id} is a dead letter after {times} deaths: {after.error}"

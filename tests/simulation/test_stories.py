@@ -1,0 +1,111 @@
+"""What the simulation found, told as it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from milepost.checkpointing import Unavailable
+from milepost.tasks import RunStatus
+
+from .activity import Activity
+from .calm import come_to_rest
+from .world import Setup, World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Broker, log and run store each on their own, with a run that has just been started."""
+    made = World(Setup())
+    started = made.operators.start("r0", 0)
+    assert started is not None
+    made.finish(started)
+    yield made
+    made.close()
+
+
+def go_on(world: World, activity: Activity, until: str) -> None:
+    """Let an activity go on to a point."""
+    while activity.at != until:
+        assert not activity.is_done, f"it never came to {until}"
+        world.step(activity)
+
+
+def test_who_waits_for_the_log_until_its_claim_is_gone_does_not_write(world: World) -> None:
+    """The log is away for longer than a heartbeat's lapse, and so is the run store."""
+    worker = world.hire()
+    task = world.deliver(0, worker)
+    go_on(world, task, "log.put")
+    world.weather.away |= {"log", "runs"}
+    go_on(world, task, "asleep")
+    world.pass_time(10_000)
+    world.weather.away.clear()
+    worker.next_beat_ms = None
+    go_on(world, task, "after runs.beat")
+    come_to_rest(world)
+
+    assert world.heads()["r0"].status is RunStatus.COMPLETED
+
+
+def test_a_rewind_that_old_code_began_is_ended_by_new_code(world: World) -> None:
+    """The stage it goes on at has another name by now."""
+    world.hire()
+    for _ in range(2):
+        world.finish(world.deliver(0, world.workers[0]))
+    rewind = world.operators.command("rewind", "r0", choice=1)
+    assert rewind is not None
+    go_on(world, rewind, "after log.put")
+    world.kill(rewind.process, "child")
+    world.version = "2"
+    come_to_rest(world)
+
+    head = world.heads()["r0"]
+    assert head.status is RunStatus.COMPLETED
+    assert [w.metadata.note for w in world.witness.records.values() if w.metadata.note]
+
+
+def test_a_rewind_that_new_code_began_waits_for_new_code(world: World) -> None:
+    """Whoever looks after runs here has never heard of the stage it goes on at."""
+    world.version = "2"
+    worker = world.hire()
+    for _ in range(2):
+        world.finish(world.deliver(0, worker))
+    rewind = world.operators.command("rewind", "r0", choice=1)
+    assert rewind is not None
+    go_on(world, rewind, "after log.put")
+    world.kill(rewind.process, "child")
+    world.kill(worker, "owner")
+    world.pass_time(10_000)
+    assert world.guardians[0].code.version == "1"
+    world.finish(world.look(world.guardians[0]))
+
+    head = world.heads()["r0"]
+    assert (head.status, head.stage, head.version) == (RunStatus.QUEUED, "b2", "2")
+    come_to_rest(world)
+    assert world.heads()["r0"].status is RunStatus.COMPLETED
+
+
+def test_a_dead_process_writes_nothing(world: World) -> None:
+    """Nor does any `finally` on its way out: the simulation itself would be wrong."""
+    worker = world.hire()
+    task = world.deliver(0, worker)
+    go_on(world, task, "ran")
+    before = world.heads()
+    world.kill(worker, "child")
+    world.close()
+
+    assert world.heads() == before
+    with pytest.raises(BaseException, match=r"^$"):
+        worker.runtime.runs.get("r0")
+
+
+def test_a_reply_that_is_lost_is_an_effect(world: World) -> None:
+    """Else the simulation would know no lost replies."""
+    worker = world.hire()
+    world.weather.arm("runs", "after")
+    task = world.deliver(0, worker)
+    world.finish(task)
+
+    assert isinstance(task.outcome, Unavailable)
+    assert world.heads()["r0"].status is RunStatus.RUNNING
