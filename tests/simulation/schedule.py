@@ -16,6 +16,14 @@ from .world import Setup, World
 
 _FATES = ("raise", "hand back", "exit", "save", "cost", "finish")
 _MOST_WORKERS = 3
+_NEEDS = (
+    ("thaw", "freeze"),
+    ("mend", "cut"),
+    ("remember", "go back"),
+    ("go back", "lose a commit"),
+    ("remember", "lose a commit"),
+)
+"""What is of no use without the other."""
 
 
 class Schedule:
@@ -62,14 +70,15 @@ class Schedule:
             "kill anybody": (0.7, self._kill_anybody),
             "deploy": (0.3, self._deploy),
             "remember": (0.6, self.world.keep_snapshot),
+            "lose a commit": (0.6, self._lose),
             "go back": (0.5, self._go_back),
             "jump": (0.2, self._jump),
         }
         if setup.keep:
-            del faults["go back"]
+            del faults["go back"], faults["lose a commit"]
         part = draw.choice((0.3, 0.6, 1.0))
         chosen = {name: what for name, what in faults.items() if draw.random() < part}
-        for needed, wanted in (("thaw", "freeze"), ("mend", "cut"), ("remember", "go back")):
+        for needed, wanted in _NEEDS:
             if wanted in chosen:
                 chosen[needed] = faults[needed]
         actions |= chosen
@@ -130,8 +139,12 @@ class Schedule:
             self.world.look(guardian)
 
     def _kill(self) -> None:
-        if self.world.workers:
-            self._end(self._random.choice(self.world.workers))
+        world = self.world
+        # Who is in the middle of something is the better victim.
+        busy = [a.process for a in world.activities if a.process in world.workers]
+        victims = busy if busy and self._random.random() < 0.8 else world.workers
+        if victims:
+            self._end(self._random.choice(victims))
 
     def _kill_anybody(self) -> None:
         world = self.world
@@ -229,6 +242,9 @@ class Schedule:
         if self._random.random() < 0.5:
             guardian = self._random.choice(self.world.guardians)
             self.world.kill(guardian, "leaving")
+
+    def _lose(self) -> None:
+        self.world.lose_a_commit(self._random.randrange(10))
 
     def _go_back(self) -> None:
         if self._random.random() < 0.5:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from milepost.tasks.head import Head
+
 if TYPE_CHECKING:
     from .world import World
 
@@ -25,7 +27,8 @@ class Snapshot:
         self._messages = list(world.queue.messages)
         self.facts = world.witness.facts.copied()
         self.order = world.witness.order
-        self.run_ids = frozenset(self._book["heads"])
+        self.heads: dict[str, Head] = self._book["heads"]
+        self.run_ids = frozenset(self.heads)
 
     def restore(self, world: World) -> None:
         """Let the stores be as they were."""

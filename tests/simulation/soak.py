@@ -14,7 +14,7 @@ from .witness import Broken
 
 FAULTS = (
     "killed", "stopped", "frozen", "lost", "repeated", "dropped", "out of reach", "went back", "jumped",
-    "stage:", "deploys",
+    "stage:", "deploys", "commits lost",
 )  # fmt: skip
 """What of a world's counts is a fault; the rest are commands and answers."""
 

@@ -70,7 +70,7 @@ class Witness:
         method = getattr(store, name)
         if name in _SILENT:
             return method(*args, **kwargs)
-        before = self._world.heads()
+        before, owners = self._world.heads(), self._world.owners()
         result = method(*args, **kwargs)
         self.order += 1
         now = self._world.heads()
@@ -79,6 +79,8 @@ class Witness:
             if was is not after:
                 self._tell(process, name, was, after)
                 self._changed(process, name, args, run_id, was, after)
+                if name == "bury" and was and after and not owners[args[0]].leaving:
+                    self._blamed(args[1], was, after)
         if name in ("claim", "advance") and isinstance(result, Claim):
             process.claimed[result.head.run_id] = result.nonce
         return result
@@ -271,6 +273,13 @@ class Witness:
             raise self.broken("I8", f"{name} counted {crashed} crashes, {suspected} suspicions")
         if after.failures - before.failures != int(name == "fail" and bool(before.nonce)):
             raise self.broken("I8", f"{name} made {after.failures} failures of {before.failures}")
+
+    def _blamed(self, cause: str, before: Head, after: Head) -> None:
+        """See that a death that was seen is counted as what it was (I8)."""
+        counted = (after.crashes - before.crashes, after.suspicions - before.suspicions)
+        expected = {"child": (1, 0), "owner": (0, 1), "leaving": (0, 0)}[cause]
+        if counted != expected:
+            raise self.broken("I8", f"{after.run_id}: {cause} was counted as {counted}")
 
     def _died(self, name: str, before: Head, after: Head) -> None:
         """See that no run is set aside that has not used up its crashes (I1)."""

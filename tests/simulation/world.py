@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,6 +15,7 @@ from milepost.checkpointing.serializer import Serializer
 from milepost.tasks import Context
 from milepost.tasks.head import Head
 from milepost.tasks.runs import Cause
+from milepost.tasks.runs.book import OwnerEntry
 from milepost.tasks.runs.memory import MemoryRunStore
 from milepost.tasks.setbacks import StageFailed
 from milepost.tasks.settings import TaskSettings
@@ -88,17 +90,27 @@ class World:
         self._names = 0
         for version in ("1", "2"):
             code(version).world = self
-            code(version).pipeline.burst_seconds = 30.0 if setup.burst else 0.0
             code(version).pipeline.keep = setup.keep
             code(version).pipeline.keep_on_success = setup.keep
+        self.set_burst(setup.burst)
         self.version = "1"
         self.guardians = [self.born("1", "guardian") for _ in range(2)]
         self.operators = Operators(self)
+
+    def set_burst(self, on: bool) -> None:
+        """Let tasks go on with the stages that follow, or not."""
+        for version in ("1", "2"):
+            code(version).pipeline.burst_seconds = 30.0 if on else 0.0
 
     def heads(self) -> dict[str, Head]:
         """Return all heads as they are now."""
         book: Any = self.runs._book
         return dict(book.heads)
+
+    def owners(self) -> dict[str, OwnerEntry]:
+        """Return what the store knows of owners."""
+        book: Any = self.runs._book
+        return defaultdict(lambda: OwnerEntry(0), book.owners())
 
     def born(self, version: str, role: str = "worker", skew_seconds: float = 0.0) -> SimulatedProcess:
         """Return a new process, on one host or the other."""
@@ -214,6 +226,23 @@ class World:
             self.witness.story.append(f"the store goes back to {self.snapshot.order}")
             self.snapshot.restore(self)
             self.operators.went_back(self.snapshot)
+
+    def lose_a_commit(self, index: int) -> None:
+        """Let a commit be gone that nobody needs: one behind the head, made since the stores were remembered.
+
+        Only if they go back will it be missed.
+        """
+        if self.snapshot is None or self.log_in_runs or self.setup.keep:
+            return
+        lost = []
+        for run_id, then in self.snapshot.heads.items():
+            head, key = self.heads().get(run_id), then.key
+            key = key._replace(sequence=then.sequence + 1, timeline=then.timeline)
+            if head and head.timeline == then.timeline and head.sequence > key.sequence:
+                lost.append(key)
+        if lost:
+            self.counts["commits lost behind the head"] += 1
+            self.log.delete(lost[index % len(lost)])
 
     def perform(self, stage: str, state: Any, ctx: Context) -> Any:
         """Be the body of a stage, in whatever process runs it."""
