@@ -1,5 +1,5 @@
 # Every target sets up what it needs on a machine with Python 3.11 or newer, pip and make.
-.PHONY: help demo test check bench pictures lock servers clean
+.PHONY: help demo test check soak mutations bench pictures lock servers clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -38,6 +38,12 @@ check: .venv/installed ## Check style, types and the direction of imports.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: .venv/installed ## Simulate faults for SOAK_SECONDS (60) or SOAK_SCHEDULES, from SEED if it is given.
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m simulation.soak
+
+mutations: .venv/installed ## Switch protections off in a copy, one at a time: the simulation has to notice.
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m simulation.mutations $(ONLY)
 
 bench: .venv/installed ## Measure against plain Celery, as ratios.
 	$(BIN)/python -m benchmarks

@@ -39,7 +39,7 @@ class Activity:
     @property
     def is_done(self) -> bool:
         """Whether nothing of it is left to do."""
-        return self._thread.dead
+        return bool(self._thread.dead)
 
     @property
     def is_ready(self) -> bool:

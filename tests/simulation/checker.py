@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from milepost.checkpointing import Status
 from milepost.tasks import RunStatus
 from milepost.tasks.head import Head
 
@@ -64,7 +66,7 @@ class Checker:
         first = path[0]
         if first.state != {"trail": [], "receipts": {}, "n": number}:
             raise self._witness.broken("I3", f"{head.run_id} began with {first.state}")
-        for before, after in zip(path, path[1:], strict=False):
+        for before, after in pairwise(path):
             self._link(before, after)
         if head.status is RunStatus.COMPLETED:
             self._complete(head, path)
@@ -76,7 +78,10 @@ class Checker:
             raise self._witness.broken("I2", f"{where} comes after {old.timeline}/{old.sequence}")
         if new.token < old.token:
             raise self._witness.broken("I5", f"{where} has token {new.token}, before {old.token}")
-        if new.note is not None or new.status == RunStatus.CANCELLED:
+        if new.note is not None or new.status is Status.CANCELLED:
+            by = (new.note or "").removeprefix("edited by ")
+            if new.note and new.note.startswith("edited") and after.state.get("edit") != by:
+                raise self._witness.broken("I3", f"{where} was edited, and has {after.state}")
             if {**before.state, "edit": None} != {**after.state, "edit": None}:
                 raise self._witness.broken("I3", f"{where} changed the state on its way")
             return
@@ -87,7 +92,9 @@ class Checker:
         if stage in PAYING:
             receipt = after.state["receipts"].get(stage)
         if after.state != expected(stage, before.state, receipt):
-            raise self._witness.broken("I3", f"{where}: {stage} made {after.state} of {before.state}")
+            raise self._witness.broken(
+                "I3", f"{where}: {stage} made {after.state} of {before.state}"
+            )
         place = Place(old.checkpoint_id, FORMERLY.get(stage, stage))
         if not any(e.place == place for e in self._witness.executions) and not self._amnesia():
             raise self._witness.broken("I4", f"{where}: nobody ran {stage}")
@@ -114,12 +121,12 @@ class Checker:
                 notes = (w.metadata.note or "" for w in self._witness.records.values())
                 if not any(note.endswith(by) for note in notes):
                     raise self._witness.broken("I8", f"{command} was said to be done")
-            later = {c.name for c in run if c is not command and c.ended != 0 or not c.was_done}
+            later = {c.name for c in run if (c is not command and c.ended != 0) or not c.was_done}
             undone = later & {"rewind", "delete", "start"}
             head = self._heads.get(command.run_id)
-            if command.name == "cancel" and not undone and head is not None:
-                if head.status is not RunStatus.CANCELLED:
-                    raise self._witness.broken("I8", f"{command} was done, and it is {head.status}")
+            cancelled = head is None or head.status is RunStatus.CANCELLED
+            if command.name == "cancel" and not undone and not cancelled:
+                raise self._witness.broken("I8", f"{command} was done, and it is {head}")
 
     def _nothing_left(self) -> None:
         """I7: no claim, no trial, no message, nothing due but the end of what has ended."""

@@ -28,7 +28,7 @@ class FlakyError(Exception):
 
 
 class Code:
-    """One version of it, and an app to hold it. All worlds of this interpreter share it, one after the other."""
+    """One version of it, and an app to hold it. All worlds of the interpreter share it, one by one."""
 
     def __init__(self, version: str) -> None:
         self.version = version

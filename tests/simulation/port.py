@@ -1,4 +1,4 @@
-"""One process's way to a store: each call is a step of the schedule, and may fail on the way there or back."""
+"""One process's way to a store: each call is a step of the schedule, and may fail there or back."""
 
 from __future__ import annotations
 

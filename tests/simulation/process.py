@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from milepost.checkpointing import CheckpointManager
-from milepost.tasks.faultpoints import POINTS, FaultPoints
+from milepost.tasks.faultpoints import POINTS, FaultPoints, Point
 from milepost.tasks.liveness import OwnerLock
 from milepost.tasks.observer import Observers
 from milepost.tasks.process import Process
@@ -41,7 +42,7 @@ class SimulatedProcess(Process):
         self._skew = skew_seconds
         faultpoints = FaultPoints()
         for point in POINTS:
-            faultpoints.install(point, lambda run_id, stage, point=point: pause(point))
+            faultpoints.install(point, partial(_pass, point))
         runs = cast(Any, RunPort(world, self))
         log = cast(Any, LogPort(world, self))
         self.runtime = Runtime(
@@ -101,6 +102,10 @@ class SimulatedProcess(Process):
 
     def told_to_stop(self, folder: Path) -> bool:
         return self.is_stopping
+
+
+def _pass(point: Point, run_id: str, stage: str) -> None:
+    pause(point)
 
 
 class _NoLock:

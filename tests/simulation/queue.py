@@ -1,4 +1,4 @@
-"""The queue, and what processes publish with: it keeps, drops, repeats and reorders at the schedule's word."""
+"""The queue, and what processes publish with. It keeps, drops, repeats and reorders when told to."""
 
 from __future__ import annotations
 

@@ -154,7 +154,11 @@ class Schedule:
         world = self.world
         # A stage that is killed too often would rightly be set aside.
         crashes = max((head.crashes for head in world.heads().values()), default=0)
-        cause = "owner" if crashes >= world.settings.max_crashes - 1 else self._random.choice(("child", "owner"))
+        cause = (
+            "owner"
+            if crashes >= world.settings.max_crashes - 1
+            else self._random.choice(("child", "owner"))
+        )
         world.kill(process, cast(Cause, cause))
         if process.runtime.owner_id is not None and self._random.random() < 0.3:
             world.corpses.pop()

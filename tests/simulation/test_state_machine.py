@@ -27,7 +27,10 @@ class Machine(RuleBasedStateMachine):
     world: World
 
     @initialize(
-        log_in_runs=st.booleans(), queue_in_runs=st.booleans(), burst=st.booleans(), runs=st.integers(1, 2)
+        log_in_runs=st.booleans(),
+        queue_in_runs=st.booleans(),
+        burst=st.booleans(),
+        runs=st.integers(1, 2),
     )
     def begin(self, log_in_runs: bool, queue_in_runs: bool, burst: bool, runs: int) -> None:
         random.seed(0)

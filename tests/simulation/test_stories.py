@@ -32,10 +32,17 @@ def go_on(world: World, activity: Activity, until: str) -> None:
         world.step(activity)
 
 
-def test_who_waits_for_the_log_until_its_claim_is_gone_does_not_write(world: World) -> None:
-    """The log is away for longer than a heartbeat's lapse, and so is the run store."""
+@pytest.mark.parametrize("since", ["loaded", "ran"])
+def test_who_waits_for_the_log_until_its_claim_is_gone_does_not_write(
+    world: World, since: str
+) -> None:
+    """The log is away for longer than a heartbeat's lapse, and so is the run store.
+
+    What is written is the journal, or the commit.
+    """
     worker = world.hire()
     task = world.deliver(0, worker)
+    go_on(world, task, since)
     go_on(world, task, "log.put")
     world.weather.away |= {"log", "runs"}
     go_on(world, task, "asleep")

@@ -113,7 +113,7 @@ class Witness:
             raise self.broken("I4", f"stage {stage} of {run_id} was committed, and runs again")
         stands, due = self.facts.written.get((*place, given.timeline), (self.order, None))
         following = process.code.pipeline.following(stage)
-        # What has another stage to follow than the code has now is not adopted: the log would say so for good.
+        # What has another stage to follow than the code has now is not adopted: see `RunLog.adoptable`.
         same = due == (following and FORMERLY.get(following.name, following.name))
         if stands < given.order and same:
             raise self.broken("I4", f"stage {stage} of {run_id} was written, and runs again")
@@ -158,7 +158,9 @@ class Witness:
             return
         checkpoint = self._world.serializer.decode(record)
         metadata = checkpoint.metadata
-        place = Place(metadata.parent or "", FORMERLY.get(metadata.stage or "", metadata.stage or ""))
+        place = Place(
+            metadata.parent or "", FORMERLY.get(metadata.stage or "", metadata.stage or "")
+        )
         if record.key.kind is Kind.JOURNAL:
             self.facts.kept[place] = self.order
             self.facts.journal[key] = place
@@ -251,7 +253,9 @@ class Witness:
     def _landed(self, head: Head) -> Written:
         written = self.records.get(head.checkpoint_id)
         if written is None or (head.run_id, head.at) not in self.facts.log:
-            raise self.broken("I2", f"the head of {head.run_id} names {head.at}, which is not there")
+            raise self.broken(
+                "I2", f"the head of {head.run_id} names {head.at}, which is not there"
+            )
         with_key = written.metadata.key.path
         if with_key != head.at:
             raise self.broken("I2", f"the head of {head.run_id} names {head.at}, not {with_key}")

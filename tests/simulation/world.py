@@ -112,7 +112,9 @@ class World:
         book: Any = self.runs._book
         return defaultdict(lambda: OwnerEntry(0), book.owners())
 
-    def born(self, version: str, role: str = "worker", skew_seconds: float = 0.0) -> SimulatedProcess:
+    def born(
+        self, version: str, role: str = "worker", skew_seconds: float = 0.0
+    ) -> SimulatedProcess:
         """Return a new process, on one host or the other."""
         self._names += 1
         host = HOSTS[self._names % len(HOSTS)]
