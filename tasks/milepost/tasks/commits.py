@@ -13,12 +13,13 @@ from milepost.checkpointing import (
     CheckpointError,
     CheckpointMetadata,
     Record,
+    Status,
 )
 
 from .burst import Burst
 from .errors import ClaimLost
 from .faultpoints import Point
-from .head import Step
+from .head import RunStatus, Step
 from .patience import Patience
 from .run_log import RunLog
 from .runs import Advance, Bid, Claim, Commit
@@ -111,11 +112,16 @@ class Committer:
             record: The checkpoint, unless it is there.
             burst: Goes on with the stage that follows, if it may. After what was adopted none does: more may
                 have been done already than the run store knows.
-            adopted: Whether another try made it: what that has spent was counted as wasted.
+            adopted: Whether another try made it: what that has spent was counted as wasted. It may be a later
+                commit than that of the step due; then the run goes on behind that.
             wasted: What this try has spent in vain, then.
         """
         head, pipeline = claim.head, place.pipeline
         following = pipeline.following(place.stage.name)
+        skips = metadata.sequence > head.sequence + 1
+        if skips:
+            name = pipeline.due_now(metadata.next_stage or "")
+            following = pipeline.stages[name] if name else None
         routed = push = bid = None
         if following is not None:
             routed = self._runtime.routing.next(pipeline.name, following, head.run_priority)
@@ -131,12 +137,22 @@ class Committer:
             left = {unit: lost[unit] - metadata.cost.get(unit, 0) for unit in lost}
             positive = {unit: amount for unit, amount in left.items() if amount > 0}
             changes = {**changes, "spent_wasted": write_amounts(positive)}
+            if metadata.token > claim.token:
+                # The run store went back: tokens go on above all that were seen.
+                changes["token"] = metadata.token
+        if skips:
+            names = [*pipeline.stages]
+            done = names.index(following.name) if following else head.stages_total
+            changes = {**changes, "stages_done": done}
         commit = Commit(
             checkpoint_id=metadata.checkpoint_id,
             path=metadata.key.path,
             sequence=metadata.sequence,
             timeline=metadata.timeline,
             following=routed,
+            status=(
+                RunStatus.CANCELLED if metadata.status is Status.CANCELLED else RunStatus.COMPLETED
+            ),
             record=record if self._runtime.log_in_runs else None,
             push=push,
             spent=write_amounts(metadata.cost),

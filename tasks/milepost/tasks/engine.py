@@ -182,13 +182,15 @@ class Engine:
         head, step, stage = claim.head, claim.head.step, place.stage
         context = self._context(place, claim, burst.bid, scratch, meter)
         try:
-            checkpoint, successor = self._run_log.load(claim, place)
+            checkpoint = self._run_log.load(claim, place)
             self._reach("loaded", step)
-            if successor is not None:
+            if isinstance(checkpoint, CheckpointMetadata):
                 context.log.warning(
-                    "Stage %s was done already; its checkpoint is adopted.", stage.name
+                    "Stage %s was done already; checkpoint %d is adopted.",
+                    stage.name,
+                    checkpoint.sequence,
                 )
-                outcome = self._committer.advance(place, claim, successor, None, adopted=True)
+                outcome = self._committer.advance(place, claim, checkpoint, None, adopted=True)
                 scratch.tidy()
                 return outcome
             context.messages.extend(checkpoint.messages)

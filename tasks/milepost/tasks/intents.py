@@ -169,7 +169,10 @@ class Intents:
             raise
         except CheckpointError as error:
             logger.error("Run %s is cancelled without its state: %s", head.run_id, error)
-            return Checkpoint(metadata=CheckpointMetadata(run_id=head.run_id, sequence=0))
+            metadata = CheckpointMetadata(
+                run_id=head.run_id, sequence=0, checkpoint_id=head.checkpoint_id
+            )
+            return Checkpoint(metadata=metadata)
 
     def _metadata(
         self,

@@ -15,6 +15,7 @@ from milepost.checkpointing import (
     CheckpointMetadata,
     NotFound,
     Record,
+    Status,
 )
 
 from .errors import StateInvalid
@@ -32,24 +33,33 @@ class RunLog:
         self._log = checkpoints.store
         self._serializer = checkpoints.serializer
 
-    def load(self, claim: Claim, place: Place) -> tuple[Checkpoint, CheckpointMetadata | None]:
-        """Return the checkpoint to work on, and the commit of this very step if it stands already.
+    def load(self, claim: Claim, place: Place) -> Checkpoint | CheckpointMetadata:
+        """Return the checkpoint to work on, or the commit to go on from if more was done already.
+
+        That is the commit of this very step; or the run's last one, if the run store went back behind what is
+        kept of the log.
 
         Raises:
             Corrupt, NotFound: The checkpoint is damaged, or is not there.
             StateInvalid: Its state is not what the stage takes.
         """
-        head, successor = claim.head, None
-        record = claim.record
+        head, record, stage = claim.head, claim.record, place.stage
         if record is None:
             record = self._log.latest(head.run_id, lane=head.lane)
-            if record is not None and record.key != head.key:
-                successor = self.adoptable(record, head, place) or self._committed(head, place)
-                record = None
-            record = record or self._log.get(head.key)
-        stage = place.stage
+            if record is None or record.key != head.key:
+                last = record
+                if last is not None:
+                    successor = self.adoptable(last, head, place) or self._committed(head, place)
+                    if successor is not None:
+                        return successor
+                try:
+                    record = self._log.get(head.key)
+                except NotFound:
+                    if last is None or (beyond := self._beyond(last, head, place)) is None:
+                        raise
+                    return beyond
         try:
-            return self.read(record, place.pipeline, stage.input), successor
+            return self.read(record, place.pipeline, stage.input)
         except ValidationError as error:
             raise state_invalid(error, stage.name, head.run_id) from error
 
@@ -100,6 +110,17 @@ class RunLog:
             and pipeline.name_now(metadata.next_stage or "") == expected
         )
         return metadata if same and metadata.parent == head.checkpoint_id else None
+
+    def _beyond(self, last: Record, head: Head, place: Place) -> CheckpointMetadata | None:
+        """Return the run's last commit if it is later than the head, and the code here can go on from it."""
+        if (last.key.timeline, last.key.sequence) <= (head.timeline, head.sequence):
+            return None
+        metadata = self._serializer.decode(last).metadata
+        due = metadata.next_stage
+        if due is None:
+            return metadata if metadata.status in (Status.COMPLETED, Status.CANCELLED) else None
+        is_known = metadata.status is Status.RUNNING and place.pipeline.due_now(due) is not None
+        return metadata if is_known else None
 
     def _committed(self, head: Head, place: Place) -> CheckpointMetadata | None:
         """Find the commit of the step due behind later ones: the run store may have gone back."""

@@ -102,7 +102,6 @@ class Bookkeeper(BookedCommands):
                 at=commit.path,
                 sequence=commit.sequence,
                 timeline=commit.timeline,
-                stages_done=head.stages_done + 1,
                 attempt=0,
                 failures=0,
                 crashes=0,
@@ -111,7 +110,7 @@ class Bookkeeper(BookedCommands):
                 error="",
                 progress_at="",
                 progress="",
-                **{**due, **commit.changes},
+                **{"stages_done": head.stages_done + 1, **due, **commit.changes},
             )
             if following is not None and bid is not None and not head.pause:
                 given = self._claims(book).give(book.change(run_id, published_at=0), bid)
