@@ -93,6 +93,62 @@ def test_a_rewind_that_new_code_began_waits_for_new_code(world: World) -> None:
     assert world.heads()["r0"].status is RunStatus.COMPLETED
 
 
+@pytest.fixture
+def thin_world() -> Iterator[World]:
+    """Two checkpoints of a run are kept; three stages are done, and the run store went back to the start."""
+    made = World(Setup(keep=2))
+    started = made.operators.start("r0", 0)
+    assert started is not None
+    made.finish(started)
+    made.keep_snapshot()
+    worker = made.hire()
+    for _ in range(3):
+        made.finish(made.deliver(0, worker))
+    assert made.heads()["r0"].stage == "d"
+    made.go_back()
+    assert made.heads()["r0"].stage == "a"
+    yield made
+    made.close()
+
+
+def test_a_run_store_that_went_back_behind_what_is_kept_catches_up(thin_world: World) -> None:
+    """The checkpoint that it names is gone; the log's last commit is what the run goes on from."""
+    come_to_rest(thin_world)
+
+    head = thin_world.heads()["r0"]
+    assert (head.status, head.stages_done) == (RunStatus.COMPLETED, 4)
+    ran = [execution.place.stage for execution in thin_world.witness.executions]
+    assert ran == ["a", "b", "c", "d"]
+
+
+def test_tokens_go_on_above_those_of_what_is_adopted(world: World) -> None:
+    """The run store went back behind claims that came to nothing; later tokens have to tell later claims."""
+    world.keep_snapshot()
+    worker = world.hire()
+    world.fates += ["raise"] * 5
+    while world.heads()["r0"].stage == "a":
+        world.pass_time(1000)
+        world.finish(world.look(world.guardians[0]))
+        if world.queue.messages:
+            world.finish(world.deliver(0, worker))
+    world.go_back()
+    come_to_rest(world)
+
+    assert world.heads()["r0"].status is RunStatus.COMPLETED
+
+
+def test_a_cancelled_run_whose_state_is_gone_still_says_where_it_was(thin_world: World) -> None:
+    """Its last checkpoint continues from the one that the head named."""
+    was = thin_world.heads()["r0"].checkpoint_id
+    cancel = thin_world.operators.command("cancel", "r0")
+    assert cancel is not None
+    thin_world.finish(cancel)
+    head = thin_world.heads()["r0"]
+
+    assert head.status is RunStatus.CANCELLED
+    assert thin_world.witness.records[head.checkpoint_id].metadata.parent == was
+
+
 def test_a_dead_process_writes_nothing(world: World) -> None:
     """Nor does any `finally` on its way out: the simulation itself would be wrong."""
     worker = world.hire()
