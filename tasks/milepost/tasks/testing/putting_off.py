@@ -88,3 +88,12 @@ class PuttingOff(RunStoreCase):
         head = read(store, claim.head.run_id)
         assert (head.version, head.fingerprint, head.plan) == ("2", "f2", '["first"]')
         assert (head.stages_total, head.stages_done) == (7, 1)
+
+    def test_a_commit_of_others_may_be_far_ahead(self, store: RunStore) -> None:
+        """The run store went back: the stages done and the token go on behind what the log has."""
+        claim = claimed(store)
+        changes: dict[str, str | int] = {"stages_done": 3, "token": 9}
+        assert store.advance(claim, replace(commit_of(claim), changes=changes)) is Advance.ADVANCED
+        head = read(store, claim.head.run_id)
+        assert (head.stages_done, head.token) == (3, 9)
+        assert claimed(store, head).token == 10
