@@ -311,3 +311,28 @@ def _stage_after(lab: Lab, run: Run) -> str:
     lab.task(run)
     eventually(lambda: run.status is RunStatus.QUEUED, 5)
     return run.head.stage
+
+
+def test_a_burst_reads_no_checkpoint_and_makes_no_message(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its stages: what one commits is what the next one gets."""
+    lab.line()
+    run = lab.app.start("line", {})
+    asked: list[str] = []
+    log, dispatch = lab.app.checkpoints.store, lab.app.runtime.dispatch
+
+    def spied(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+        def spy(*args: Any, **kwargs: Any) -> Any:
+            asked.append(name)
+            return whole(*args, **kwargs)
+
+        return spy
+
+    for place, name in ((log, "get"), (log, "latest"), (dispatch, "render")):
+        monkeypatch.setattr(place, name, spied(name, getattr(place, name)))
+
+    lab.task(run)
+
+    assert asked == ([] if lab.app.runtime.log_in_runs else ["latest"])
+    assert run.status is RunStatus.COMPLETED
