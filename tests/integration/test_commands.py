@@ -249,6 +249,24 @@ def test_an_operator_who_dies_after_the_checkpoint_is_obeyed(
     assert line.finish(run).ran == STAGES
 
 
+def test_two_peoples_equal_top_ups_both_count(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though both have read the same budget, and a reply is lost."""
+    run = line.pipeline.start(State(), budget={"usd": 1})
+    runs = line.app.runs
+    set_budget, others = runs.set_budget, line.app.lifecycle.on_behalf_of("bob")
+
+    def overtaken(*args: Any) -> bool:
+        monkeypatch.setattr(
+            runs, "set_budget", lambda *again: [set_budget(*again) for _ in "12"][1]
+        )
+        others.top_up(run.id, {"usd": 5})
+        return runs.set_budget(*args)
+
+    monkeypatch.setattr(runs, "set_budget", overtaken)
+    run.top_up(usd=5)
+    assert run.head.budget == '{"usd": 11.0}'
+
+
 def test_a_lost_run_store_does_not_undo_a_rewind(redis_url: str, moto_server: MotoServer) -> None:
     """The log knows where the run was sent."""
     line = Line(redis_url, checkpoints=store_url(moto_server.endpoint, uuid4().hex))

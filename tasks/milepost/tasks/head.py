@@ -123,6 +123,8 @@ class Head:
 
     budget: str = ""
     """What the run may spend, as JSON: a limit by unit; empty: whatever it takes."""
+    budget_calls: str = ""
+    """The ids of the calls that replaced it last, the last first."""
     spent_try: str = ""
     """What the claim's holder has reported, as JSON: an amount by unit."""
     spent_kept: str = ""

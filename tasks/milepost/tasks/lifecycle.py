@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -239,6 +240,7 @@ class Lifecycle:
             raise Misconfigured("A budget is topped up by amounts: top_up(usd=5).")
         head = self.head(run_id)
         with self._noted(Command.TOP_UP, head, json.dumps(more)):
+            call = token_hex(8)
             while True:
                 limits = read_amounts(head.budget)
                 unknown = ", ".join(more.keys() - limits.keys())
@@ -249,7 +251,7 @@ class Lifecycle:
                         run_id=run_id,
                         status=head.status,
                     )
-                if self._runs.set_budget(head, write_amounts(added(limits, more))):
+                if self._runs.set_budget(head, write_amounts(added(limits, more)), call):
                     break
                 head = self.head(run_id)
         if head.log_elsewhere:

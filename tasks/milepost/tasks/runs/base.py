@@ -14,6 +14,8 @@ from ..head import Head, RunStatus, Step
 from .listing import RunListing
 from .registry import Registry
 
+BUDGET_CALLS_KEPT = 8
+"""How many replacements of a budget are known again when they are repeated."""
 IDENTITY_KEY = "milepost:identity"
 """Where a Redis keeps the id that tells whether two URLs name the same server and database."""
 
@@ -249,8 +251,11 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def set_budget(self, head: Head, budget: str) -> bool:
-        """Replace the budget that *head* has; False: it is another by now."""
+    def set_budget(self, head: Head, budget: str, call: str) -> bool:
+        """Replace the budget that *head* has; False: it was replaced meanwhile, be it by an equal one.
+
+        *call* is an id that each replacement has for itself; the store knows the last few again.
+        """
 
     @abstractmethod
     def divert(self, claim: Claim) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..head import Head, RunStatus
 from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
-from .base import Intent, Landing, Next, Push, RunStore
+from .base import BUDGET_CALLS_KEPT, Intent, Landing, Next, Push, RunStore
 from .book import Book
 from .claims import LEASE_MS, Claims
 
@@ -66,12 +66,20 @@ class BookedCommands(RunStore):
 
         return self.work(put_off, head.run_id)
 
-    def set_budget(self, head: Head, budget: str) -> bool:
+    def set_budget(self, head: Head, budget: str, call: str) -> bool:
+        expected = (head.budget, head.budget_calls)
+
         def set_budget(book: Book) -> bool:
             now = book.get(head.run_id)
-            if now is None or now.budget not in (head.budget, budget):
+            if now is None:
                 return False
-            book.change(head.run_id, budget=budget)
+            calls = now.budget_calls.split()
+            if call in calls:
+                return True
+            if (now.budget, now.budget_calls) != expected:
+                return False
+            kept = " ".join([call, *calls][:BUDGET_CALLS_KEPT])
+            book.change(head.run_id, budget=budget, budget_calls=kept)
             return True
 
         return self.work(set_budget, head.run_id)

@@ -30,6 +30,7 @@ from ..head import Head, RunStatus, Step
 from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
 from .base import (
+    BUDGET_CALLS_KEPT,
     IDENTITY_KEY,
     Advance,
     Bid,
@@ -55,9 +56,9 @@ _SCRIPTS = (
 )  # fmt: skip
 _LEASE_MS = 5_000
 _SELDOM = frozenset({
-    "tenant", "run_priority", "origin", "intent", "status_before", "due_before", "budget", "spent_try",
-    "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms", "wasted_ms", "written_bytes",
-    "log_elsewhere", "marked", "tries", "progress", "progress_at", "trace",
+    "tenant", "run_priority", "origin", "intent", "status_before", "due_before", "budget",
+    "budget_calls", "spent_try", "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms",
+    "wasted_ms", "written_bytes", "log_elsewhere", "marked", "tries", "progress", "progress_at", "trace",
 })  # fmt: skip
 
 
@@ -226,8 +227,10 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         args = [head.timeline, head.sequence, nonce, delay, error, int(ran)]
         return bool(self._run("put_off", head.run_id, args))
 
-    def set_budget(self, head: Head, budget: str) -> bool:
-        return bool(self._run("set_budget", head.run_id, [head.budget, budget]))
+    def set_budget(self, head: Head, budget: str, call: str) -> bool:
+        kept = " ".join([call, *head.budget_calls.split()][:BUDGET_CALLS_KEPT])
+        args = [head.budget, head.budget_calls, budget, kept, call]
+        return bool(self._run("set_budget", head.run_id, args))
 
     def divert(self, claim: Claim) -> int | None:
         return self._run("divert", claim.head.run_id, [claim.token, claim.nonce]) or None
