@@ -164,6 +164,15 @@ def test_a_run_that_waits_for_its_time_keeps_it_when_it_is_edited(line: Line) ->
     assert line.finish(run).n == 9
 
 
+def test_a_delay_that_no_clock_tells_is_none(line: Line) -> None:
+    """The message goes out with the start, not when somebody misses it."""
+    for run in (
+        line.pipeline.start(State(), delay=0.0004),
+        *line.pipeline.start_many([State()], delay=0.0004),
+    ):
+        assert (run.status, run.head.published_at > 0) == (RunStatus.QUEUED, True)
+
+
 def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
     """It begins with what the other had there, and leaves that as it is."""
     run = line.start(n=10)
