@@ -114,6 +114,18 @@ def test_skipping_the_last_stage_completes_the_run(line: Line) -> None:
         run.skip()
 
 
+def test_skipping_the_last_stage_keeps_what_the_pipeline_keeps(line: Line) -> None:
+    """As when the stage itself had ended the run."""
+    brief = line.app.pipeline("brief", keep_on_success=1)
+    for name in ("a", "b"):
+        brief.stage(name=name)(line.pipeline.stages[name].function)
+    run = line.steps(brief.start(State()), 1)
+    run.skip()
+    assert (run.status, run.state.ran) == (RunStatus.COMPLETED, ["a"])
+    (last,) = run.checkpoints()
+    assert (last.sequence, last.note) == (2, "b skipped by ann")
+
+
 def test_an_edited_failed_run_is_mended_by_a_retry(line: Line) -> None:
     """It stays failed until then, in the group of its error."""
     run = line.steps(line.start(broken=True, n=40), 3)

@@ -244,6 +244,10 @@ class Intents:
             return False
         if status is RunStatus.COMPLETED:
             self._runtime.forget_blobs_later(head.run_id)
+            versions = self._runtime.versions.get(head.pipeline)
+            if versions is not None:
+                version = metadata.pipeline_version or head.version
+                self._runtime.thin(versions.of(version), metadata)
         now = self._runs.get(head.run_id)
         if now is not None and now.status is RunStatus.QUEUED:
             self._runtime.dispatch.publish(now)
