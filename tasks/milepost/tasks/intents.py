@@ -31,7 +31,7 @@ from milepost.checkpointing import (
 )
 from milepost.checkpointing.ids import new_checkpoint_id
 
-from .errors import Conflict
+from .errors import Conflict, UnknownPipeline
 from .head import Head, RunStatus
 from .pipeline import Pipeline
 from .runs.base import Intent, Landing, Next
@@ -150,6 +150,20 @@ class Intents:
             logger.error("Run %s is cancelled without its state: %s", head.run_id, error)
             return Checkpoint(metadata=CheckpointMetadata(run_id=head.run_id, sequence=0))
 
+    def _code(self, head: Head, metadata: CheckpointMetadata) -> Pipeline:
+        """Return the code by which a run goes on from a checkpoint.
+
+        Raises:
+            UnknownPipeline, VersionAhead: It is not here, but with whoever wrote that.
+        """
+        versions = self._runtime.versions.get(head.pipeline)
+        if versions is None:
+            raise UnknownPipeline(
+                f"Run {head.run_id} is of pipeline {head.pipeline}, which is not defined here.",
+                run_id=head.run_id,
+            )
+        return versions.going_on(head.run_id, metadata.pipeline_version or head.version)
+
     def _metadata(
         self,
         head: Head,
@@ -213,17 +227,20 @@ class Intents:
                 due = (head.stage, head.queue, head.priority, head.time_limit_ms)
                 following = Next(*due)
         elif metadata.next_stage is not None:
-            pipeline = self._runtime.versions[head.pipeline].of(metadata.pipeline_version or "")
-            stage = pipeline.stages[metadata.next_stage]
-            names = [*pipeline.stages]
-            following = self._runtime.routing.next(pipeline.name, stage, head.run_priority)
-            changes = {
-                "version": pipeline.version,
-                "fingerprint": pipeline.fingerprint,
-                "plan": json.dumps(names),
-                "stages_done": names.index(stage.name),
-                "stages_total": len(names),
-            }
+            pipeline = self._code(head, metadata)
+            due, names = metadata.next_stage, [*pipeline.stages]
+            stage = pipeline.stages.get(pipeline.due_now(due) or "", pipeline.first)
+            routed = self._runtime.routing.next(pipeline.name, stage, head.run_priority)
+            following = replace(routed, stage=due)
+            if due in names:
+                changes = {
+                    "version": pipeline.version,
+                    "fingerprint": pipeline.fingerprint,
+                    "plan": json.dumps(names),
+                    "stages_done": names.index(due),
+                    "stages_total": len(names),
+                }
+            # Else a deploy came in between; workers know what becomes of a stage that is renamed or gone.
         elif status is RunStatus.COMPLETED:
             changes = {"stages_done": head.stages_total}
         same = metadata.parent == head.checkpoint_id and metadata.next_stage == head.stage

@@ -49,7 +49,8 @@ class Lifecycle:
     """What people and programs can do to runs; each command is durable when it returns.
 
     Which status allows which command is in `transitions`; every command raises `Conflict` in another, and if
-    somebody else was faster. Who commanded what, and when, is kept: `notes`.
+    somebody else was faster; those that need the run's code raise `VersionAhead` where it is older than the
+    run. Who commanded what, and when, is kept: `notes`.
     """
 
     def __init__(self, runtime: Runtime, by: str) -> None:
@@ -338,7 +339,7 @@ class Lifecycle:
                 f"{known}). Name the application that has it: -A MODULE or MILEPOST_APP.",
                 run_id=head.run_id,
             )
-        return versions.of(head.version)
+        return versions.going_on(head.run_id, head.version)
 
     def _before(self, head: Head, pipeline: Pipeline, stage: Stage, command: Command) -> Checkpoint:
         """Return the checkpoint with which *stage* was due, or last was, on the way to where the run is."""

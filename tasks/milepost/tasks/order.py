@@ -59,7 +59,7 @@ class Order:
 
     @property
     def delay_ms(self) -> int:
-        """How long it is not to begin, as stores count time; what is shorter than they can tell is no delay."""
+        """How long it is not to begin; what is shorter than stores can tell is no delay."""
         return int(self.delay_seconds * 1000)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from milepost.checkpointing import Unavailable
 
+from .errors import UnknownPipeline, VersionAhead
 from .head import AT_REST, Head, RunStatus
 from .runs import Look
 
@@ -45,6 +46,8 @@ class Reconciler:
                 published += self._decide(head, found, waiting)
             except Unavailable:
                 raise
+            except (VersionAhead, UnknownPipeline) as error:
+                logger.warning("%s", error)
             except Exception:
                 # What is odd about one run must not keep others from being looked after.
                 logger.exception("Run %s cannot be looked after; it is tried again.", head.run_id)

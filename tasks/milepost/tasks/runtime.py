@@ -100,7 +100,7 @@ class Runtime:
                 logger.warning("Run %s: its blobs are kept: %s", run_id, error)
 
     def thin(self, pipeline: Pipeline, last: CheckpointMetadata) -> None:
-        """Remove what *pipeline* does not keep before *last*; what is left by dying here goes with the run's end."""
+        """Remove what *pipeline* does not keep; what is left by dying here goes with the run's end."""
         ended = last.next_stage is None
         keep = pipeline.keep_on_success if ended else pipeline.keep
         if keep is not None:
