@@ -228,16 +228,16 @@ class Intents:
                 following = Next(*due)
         elif metadata.next_stage is not None:
             pipeline = self._code(head, metadata)
-            due, names = metadata.next_stage, [*pipeline.stages]
-            stage = pipeline.stages.get(pipeline.due_now(due) or "", pipeline.first)
+            wanted, names = metadata.next_stage, [*pipeline.stages]
+            stage = pipeline.stages.get(pipeline.due_now(wanted) or "", pipeline.first)
             routed = self._runtime.routing.next(pipeline.name, stage, head.run_priority)
-            following = replace(routed, stage=due)
-            if due in names:
+            following = replace(routed, stage=wanted)
+            if wanted in names:
                 changes = {
                     "version": pipeline.version,
                     "fingerprint": pipeline.fingerprint,
                     "plan": json.dumps(names),
-                    "stages_done": names.index(due),
+                    "stages_done": names.index(wanted),
                     "stages_total": len(names),
                 }
             # Else a deploy came in between; workers know what becomes of a stage that is renamed or gone.
