@@ -20,6 +20,7 @@ elseif wanted == 'completed' or wanted == 'cancelled' then
   become(run, wanted, 'stage', '', 'queue', '', 'pause', 0, 'finished_at', NOW)
   retain(run, ARGV[8])
 else
+  redis.call('ZREM', P .. 'struggling', run)
   set(run, 'attempt', 0, 'failures', 0, 'crashes', 0, 'suspicions', 0, 'trial', 0, 'error', '', 'finished_at', 0)
   if wanted == 'paused' then
     become(run, wanted)
