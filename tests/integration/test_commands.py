@@ -9,7 +9,14 @@ from uuid import uuid4
 import pytest
 
 from integration.command_line import STAGES, Line, State
-from milepost.checkpointing import Misconfigured, NotFound, NotSerializable, Unavailable
+from milepost.checkpointing import (
+    CheckpointKey,
+    Misconfigured,
+    NotFound,
+    NotSerializable,
+    Record,
+    Unavailable,
+)
 from milepost.tasks import Conflict, Run, RunStatus, StateInvalid, UnknownPipeline
 from milepost.tasks.runs import Claim, RunStore
 from milepost.tasks.testing.case import new_bid
@@ -244,6 +251,67 @@ def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Li
         if pause:
             run.resume()
         assert line.finish(run).ran == STAGES
+
+
+@pytest.mark.parametrize("before", [RunStatus.QUEUED, RunStatus.PAUSED, RunStatus.COMPLETED])
+def test_what_cannot_be_read_keeps_no_run_redirecting(
+    line: Line, monkeypatch: pytest.MonkeyPatch, before: RunStatus
+) -> None:
+    """An interrupted rewind is taken back all the same; the stage due says what is wrong."""
+    run = line.steps(line.start(), 4 if before is RunStatus.COMPLETED else 2)
+    if before is RunStatus.PAUSED:
+        run.pause()
+    lost = run.head
+
+    def dies(*_: Any) -> bool:
+        raise Unavailable("The operator's machine is gone.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line.app.runtime.intents, "_land", dies)
+        with pytest.raises(Unavailable):
+            run.rewind("a")
+    line.app.checkpoints.store.delete(lost.key)
+
+    _pass_leases(line, run)
+
+    head = run.head
+    assert (head.status, head.at, head.stage) == (before, lost.at, lost.stage)
+    if before is not RunStatus.COMPLETED:
+        if before is RunStatus.PAUSED:
+            run.resume()
+        assert line.step(run) == "failed"
+        assert (run.head.failure or {})["type"] == "NotFound"
+        run.rewind(checkpoint_id=run.checkpoints()[-1].checkpoint_id)
+        assert line.finish(run).ran == STAGES
+
+
+def test_a_damaged_checkpoint_of_an_operator_keeps_no_run_redirecting(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on as if nobody had asked, or needs a retry."""
+    if line.app.runtime.log_in_runs:
+        pytest.skip("checkpoint and head are written in one step")
+    run = line.steps(line.start(), 2)
+
+    def dies(*_: Any) -> bool:
+        raise Unavailable("The operator's machine is gone.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line.app.runs, "settle", dies)
+        with pytest.raises(Unavailable):
+            run.rewind("a")
+    store, head = line.app.checkpoints.store, run.head
+    key = CheckpointKey(run.id, head.sequence + 1, head.timeline)
+    store.delete(key)
+    store.put(Record(key, b"no header", b"no body"))
+
+    _pass_leases(line, run)
+
+    assert (run.status, run.head.stage, run.head.at) == (RunStatus.QUEUED, "c", head.at)
+    assert line.step(run) == "failed", "it stands where the commit of the stage would"
+    assert (run.head.failure or {})["type"] == "Corrupt"
+    run.retry()
+    assert line.finish(run).ran == STAGES
 
 
 def test_an_operator_who_dies_after_the_checkpoint_is_obeyed(

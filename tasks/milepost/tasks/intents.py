@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -126,20 +125,47 @@ class Intents:
             self._land(head, self._encoded(last, cancelled))
             self._runtime.forget_blobs_later(head.run_id)
             return
-        key = CheckpointKey(head.run_id, head.sequence + 1, head.timeline, lane=head.lane)
-        with suppress(NotFound):
-            self._land(head, self._log.get(key))
-            return
-        # Back to where it was, which takes no code: what is here may not be what the run needs.
-        last = self._runtime.checkpoints.get(head.key)
         before = RunStatus(head.status_before)
         status = before if before in _KEEPS or before.ended else RunStatus.QUEUED
-        note = "as it was: what was begun was not finished"
-        back = replace(head, intent=new_checkpoint_id())
-        metadata = self._metadata(back, head.version, head.stage, last, status, note)
-        self._land(head, self._encoded(last, metadata), back=back.intent)
+        key = CheckpointKey(head.run_id, head.sequence + 1, head.timeline, lane=head.lane)
+        back = ""
+        try:
+            try:
+                record = self._log.get(key)
+                self._serializer.metadata(key, record.header)
+            except NotFound:
+                # Back to where it was, which takes no code: what is here may not be what the run needs.
+                last = self._runtime.checkpoints.get(head.key)
+                note = "as it was: what was begun was not finished"
+                taken = replace(head, intent=new_checkpoint_id())
+                metadata = self._metadata(taken, head.version, head.stage, last, status, note)
+                record, back = self._encoded(last, metadata), taken.intent
+        except (Unavailable, Refused):
+            raise
+        except CheckpointError as error:
+            # What is wrong with it is for the stage due to say, which needs it; nobody waits for ever here.
+            logger.error("Run %s goes back to where it was as it stands: %s", head.run_id, error)
+            self._go_back(head, status)
+        else:
+            self._land(head, record, back=back)
         if before.ended:
             self._runtime.forget_blobs_later(head.run_id)
+
+    def _go_back(self, head: Head, status: RunStatus) -> None:
+        """Take the intent back without a checkpoint: the run goes on from the one that it had.
+
+        A late operator's, which nothing keeps from the log then, is on a timeline that only the stage due
+        writes to; that goes out of its way.
+        """
+        landing = Landing(
+            checkpoint_id=head.checkpoint_id,
+            path=head.at,
+            sequence=head.sequence,
+            status=status,
+            following=_due(head),
+        )
+        if self._runs.settle(head, landing):
+            self._publish(head.run_id)
 
     def _last(self, head: Head) -> Checkpoint:
         try:
@@ -223,9 +249,7 @@ class Intents:
             RunStatus.QUEUED if metadata.status is Status.RUNNING else RunStatus(metadata.status)
         )
         if metadata.checkpoint_id == back:
-            if head.stage:
-                due = (head.stage, head.queue, head.priority, head.time_limit_ms)
-                following = Next(*due)
+            following = _due(head)
         elif metadata.next_stage is not None:
             pipeline = self._code(head, metadata)
             wanted, names = metadata.next_stage, [*pipeline.stages]
@@ -265,11 +289,21 @@ class Intents:
             if versions is not None:
                 version = metadata.pipeline_version or head.version
                 self._runtime.thin(versions.of(version), metadata)
-        now = self._runs.get(head.run_id)
-        if now is not None and now.status is RunStatus.QUEUED:
-            self._runtime.dispatch.publish(now)
+        self._publish(head.run_id)
         # Another's checkpoint may stand there, that of a reconciler which took the intent back.
         return metadata.token == head.token and metadata.checkpoint_id == head.intent
+
+    def _publish(self, run_id: str) -> None:
+        now = self._runs.get(run_id)
+        if now is not None and now.status is RunStatus.QUEUED:
+            self._runtime.dispatch.publish(now)
+
+
+def _due(head: Head) -> Next | None:
+    """Return the stage due as it stands."""
+    if not head.stage:
+        return None
+    return Next(head.stage, head.queue, head.priority, head.time_limit_ms)
 
 
 def refusal(command: Command, run_id: str, status: RunStatus | None) -> Conflict:

@@ -114,7 +114,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where a run goes on, or ends, when what was intended is written."""
+    """Where a run goes on, or ends, when what was intended is written.
+
+    With the checkpoint that the run has already, the intent is taken back.
+    """
 
     checkpoint_id: str
     path: str

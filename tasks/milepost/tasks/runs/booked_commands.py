@@ -214,11 +214,9 @@ class BookedCommands(RunStore):
             now = book.get(head.run_id)
             if now is None:
                 return False
-            if now.checkpoint_id == landing.checkpoint_id:
-                return True
-            under_way = (RunStatus.CANCELLING, RunStatus.REDIRECTING)
-            if now.status not in under_way or now.intent != head.intent:
-                return False
+            under_way = now.status in (RunStatus.CANCELLING, RunStatus.REDIRECTING)
+            if not under_way or now.intent != head.intent:
+                return now.checkpoint_id == landing.checkpoint_id
             if landing.record is not None:
                 book.write_log(landing.record)
             due_before = now.due_before
