@@ -17,7 +17,7 @@ from milepost.checkpointing import (
     Record,
     Unavailable,
 )
-from milepost.tasks import Conflict, Run, RunStatus, StateInvalid, UnknownPipeline
+from milepost.tasks import Conflict, Run, RunStatus, StateInvalid, UnknownPipeline, UnknownRun
 from milepost.tasks.runs import Claim, RunStore
 from milepost.tasks.testing.case import new_bid
 from support.s3_server import MotoServer, store_url
@@ -381,6 +381,94 @@ def test_what_is_not_known_here_cannot_be_redirected(line: Line) -> None:
     for command in (run.skip, lambda: run.rewind("a"), lambda: run.edit({}), run.fork):
         with pytest.raises(UnknownPipeline, match="not defined here"):
             command()
+
+
+def test_a_run_that_is_resumed_before_its_deletion_begins_keeps_its_log(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who deletes has read that it is paused, and is refused."""
+    run, runs = line.steps(line.start(), 2), line.app.runs
+    run.pause()
+    intend = runs.intend
+
+    def overtaken(*args: Any) -> Any:
+        run.resume()
+        return intend(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "intend", overtaken)
+        with pytest.raises(Conflict, match="is queued; only a run that is"):
+            run.delete()
+    assert line.finish(run).ran == STAGES
+    assert len(run.checkpoints()) == len(STAGES) + 1
+
+
+def test_a_run_whose_deletion_has_begun_is_not_resumed(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is anything else done to it, and it is started no second time until it is gone."""
+    run = line.pipeline.start(State(broken=True), run_id="once", budget={"usd": 1})
+    line.steps(run, 3)
+    refused: list[str] = []
+    delete = line.app.runs.delete
+
+    def meanwhile(*args: Any) -> Any:
+        assert run.status is RunStatus.DELETING
+        for command in (
+            run.retry,
+            run.resume,
+            run.cancel,
+            run.skip,
+            run.fork,
+            lambda: run.top_up(usd=1),
+            lambda: line.pipeline.start(State(broken=True), run_id="once"),
+            lambda: line.pipeline.start_many([State(broken=True)], run_ids=["once"]),
+        ):
+            with pytest.raises(Conflict, match="delet") as caught:
+                command()
+            refused.append(str(caught.value))
+        return delete(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line.app.runs, "delete", meanwhile)
+        run.delete()
+    assert len(refused) == 8
+    assert line.app.runs.get("once") is None
+    assert line.finish(line.pipeline.start(State(), run_id="once")).ran == STAGES
+
+
+@pytest.mark.parametrize("place", ["intend", "delete_log", "delete"])
+def test_a_deletion_that_is_interrupted_is_ended(
+    line: Line, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """By whoever looks, whatever was done of it already."""
+    if place == "delete_log" and line.app.runtime.log_in_runs:
+        pytest.skip("run and log are removed in one step")
+    run, app = line.steps(line.start(), 2), line.app
+    run.pause()
+    owner, name = {
+        "intend": (app.runtime.intents, "complete"),
+        "delete_log": (app.checkpoints.store, "delete_run"),
+        "delete": (app.runs, "delete"),
+    }[place]
+
+    def dies(*_: Any) -> Any:
+        raise Unavailable("The operator's machine is gone.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, dies)
+        with pytest.raises(Unavailable):
+            run.delete()
+    assert run.status is RunStatus.DELETING
+
+    def gone() -> bool:
+        app.runtime.reconciler.look()
+        return app.runs.get(run.id) is None
+
+    eventually(gone, 20)
+    assert app.checkpoints.store.latest(run.id) is None
+    with pytest.raises(UnknownRun):
+        run.delete()
 
 
 def _pass_leases(line: Line, run: Run) -> None:

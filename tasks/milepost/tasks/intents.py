@@ -1,10 +1,10 @@
-"""Ending a run early or sending it elsewhere: cancel, rewind, skip and edit.
+"""Ending a run early, sending it elsewhere or removing it: cancel, rewind, skip, edit and delete.
 
 First the head says what is intended: from then on nobody can claim the run or commit to it. Then a checkpoint
 is written that continues from an earlier one, on a timeline of its own; then the head goes on from there.
 Nothing is rewritten, so what was abandoned can never become the latest again. Whoever dies on the way leaves
 an intent that the reconciler ends: as it was meant if the checkpoint stands, else as if nobody had
-asked.
+asked. A deletion writes nothing, and is always ended as it was meant.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -31,7 +32,7 @@ from milepost.checkpointing import (
 from milepost.checkpointing.ids import new_checkpoint_id
 
 from .errors import Conflict, UnknownPipeline
-from .head import Head, RunStatus
+from .head import UNDER_WAY, Head, RunStatus
 from .pipeline import Pipeline
 from .runs.base import Intent, Landing, Next
 from .stage import Stage
@@ -115,9 +116,25 @@ class Intents:
             now = self._runs.get(head.run_id)
             raise refusal(command, head.run_id, now.status if now else None)
 
+    def delete(self, head: Head) -> None:
+        """Remove a run, its log and its blobs; nobody can claim or resume it from the beginning on.
+
+        Raises:
+            Conflict: It has not ended and is not paused.
+        """
+        intent = Intent(new_checkpoint_id(), RunStatus.DELETING, ALLOWED[Command.DELETE])
+        begun, before = self._runs.intend(head.run_id, intent)
+        if begun or before is RunStatus.DELETING:
+            self.complete(self._runs.get(head.run_id))
+        elif before is not None:
+            raise refusal(Command.DELETE, head.run_id, before)
+
     def complete(self, head: Head | None) -> None:
         """Bring to its end what was begun, by whomever."""
-        if head is None or head.status not in (RunStatus.CANCELLING, RunStatus.REDIRECTING):
+        if head is None or head.status not in UNDER_WAY:
+            return
+        if head.status is RunStatus.DELETING:
+            self._remove(head)
             return
         if head.status is RunStatus.CANCELLING:
             last = self._last(head)
@@ -150,6 +167,19 @@ class Intents:
             self._land(head, record, back=back)
         if before.ended:
             self._runtime.forget_blobs_later(head.run_id)
+
+    def _remove(self, head: Head) -> None:
+        """Remove all of a run, the head last: as long as it stands no new run of its id can write a log."""
+        now, run_id = self._runs.get(head.run_id), head.run_id
+        if now is None or now.intent != head.intent:
+            return
+        if self._runtime.log_in_runs:
+            self._runtime.checkpoints.delete_blobs(run_id)
+        else:
+            # Gone as a whole first: should the run store be lost now, nothing looks like an unfinished run.
+            self._log.expire_run(run_id, datetime.now(UTC))
+            self._runtime.checkpoints.delete_run(run_id)
+        self._runs.delete(head)
 
     def _go_back(self, head: Head, status: RunStatus) -> None:
         """Take the intent back without a checkpoint: the run goes on from the one that it had.

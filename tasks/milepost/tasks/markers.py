@@ -37,8 +37,8 @@ class Markers:
             if self._runs.mark(head):
                 return
             now = self._runs.get(head.run_id)
-            if now is None:
-                # It was deleted meanwhile.
+            if now is None or now.status is RunStatus.DELETING:
+                # What was written after its log was removed is nobody's.
                 if key is not None:
                     self._log.delete(key)
                 return

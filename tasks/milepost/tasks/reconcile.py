@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from milepost.checkpointing import Unavailable
 
 from .errors import UnknownPipeline, VersionAhead
-from .head import AT_REST, Head, RunStatus
+from .head import AT_REST, UNDER_WAY, Head
 from .runs import Look
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Reconciler:
 
     def _decide(self, head: Head, found: Look, waiting: dict[str, int | None]) -> bool:
         """Do what a run needs; True if its message was published."""
-        if head.status in (RunStatus.CANCELLING, RunStatus.REDIRECTING):
+        if head.status in UNDER_WAY:
             self._runtime.intents.complete(head)
             return False
         if head.status in AT_REST:

@@ -24,8 +24,8 @@ from milepost.checkpointing import (
 from milepost.checkpointing.ids import new_checkpoint_id
 from milepost.checkpointing.stencil import Stencil
 
-from .errors import InputMismatch
-from .head import NOT_BEFORE, Head, Step
+from .errors import Conflict, InputMismatch
+from .head import NOT_BEFORE, Head, RunStatus, Step
 from .order import Order
 from .runs.base import Birth
 from .stage import Stage
@@ -141,7 +141,7 @@ class Starter:
         try:
             stands = self._runs.get(order.run_id)
             self.start(pipeline, order)
-        except (InputMismatch, AlreadyExists, NotSerializable, TooLarge) as error:
+        except (Conflict, AlreadyExists, NotSerializable, TooLarge) as error:
             return error
         return stands
 
@@ -259,8 +259,14 @@ class Starter:
         return stands.metadata.pipeline == mine.metadata.pipeline and stands.state == mine.state
 
 
-def _clash(stands: Head, wanted: Head) -> InputMismatch | None:
+def _clash(stands: Head, wanted: Head) -> Conflict | None:
     """Return why a run that stands is not the one that was to be started."""
+    if stands.status is RunStatus.DELETING and stands.tenant == wanted.tenant:
+        return Conflict(
+            f"Run {stands.run_id} is being deleted. Start it again in a moment.",
+            run_id=stands.run_id,
+            status=stands.status,
+        )
     same = stands.pipeline == wanted.pipeline and stands.digest in (wanted.digest, "")
     if same and stands.tenant == wanted.tenant:
         return None

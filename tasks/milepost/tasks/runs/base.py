@@ -101,11 +101,11 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The beginning of a cancelling or redirecting: nobody can claim or commit from here on."""
+    """The beginning of a cancelling, redirecting or deleting: nobody can claim or commit from here on."""
 
     checkpoint_id: str
-    """Of the checkpoint that will end it."""
-    status: Literal[RunStatus.CANCELLING, RunStatus.REDIRECTING]
+    """Of the checkpoint that will end it; of a deletion, which has none, an id all the same."""
+    status: Literal[RunStatus.CANCELLING, RunStatus.REDIRECTING, RunStatus.DELETING]
     allowed: frozenset[RunStatus]
     """From which it may begin."""
     position: tuple[int, int] | None = None
@@ -322,7 +322,7 @@ class RunStore(RunListing, Registry):
 
     @abstractmethod
     def intend(self, run_id: str, intent: Intent) -> tuple[bool, RunStatus | None]:
-        """Begin to cancel or redirect: the timeline and the token rise, the claim is worth nothing any more.
+        """Begin to cancel, redirect or delete: timeline and token rise, the claim is worth nothing any more.
 
         Returns whether it has begun, and the status before, or the one that forbids it; None: unknown run.
         """
@@ -335,10 +335,10 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def delete(self, run_id: str) -> RunStatus | None:
-        """Forget a run that has ended or is paused, and its log if that lies in the same place.
+    def delete(self, head: Head) -> bool:
+        """End the deletion that *head* intends: forget the run, and its log if that lies in the same place.
 
-        Returns the status that forbids it, else None.
+        False: it was not under way; there may be another run of that id.
         """
 
     @abstractmethod

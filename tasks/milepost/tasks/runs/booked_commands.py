@@ -16,7 +16,6 @@ from .book import Book
 from .claims import LEASE_MS, Claims
 
 _MOVABLE = ALLOWED[Command.RETRY] | ALLOWED[Command.RESUME]
-_DELETABLE = ALLOWED[Command.DELETE]
 _AFRESH: Mapping[str, Any] = {
     "attempt": 0, "failures": 0, "crashes": 0, "suspicions": 0, "trial": 0, "finished_at": 0
 }  # fmt: skip
@@ -256,18 +255,18 @@ class BookedCommands(RunStore):
 
         return self.work(settle, head.run_id)
 
-    def delete(self, run_id: str) -> RunStatus | None:
-        def delete(book: Book) -> RunStatus | None:
-            head = book.get(run_id)
-            if head is None:
-                return None
-            if head.status not in _DELETABLE:
-                return head.status
-            book.remove(run_id)
-            book.delete_log(run_id)
-            return None
+    def delete(self, head: Head) -> bool:
+        def delete(book: Book) -> bool:
+            now = book.get(head.run_id)
+            if now is None:
+                return True
+            if now.status is not RunStatus.DELETING or now.intent != head.intent:
+                return False
+            book.remove(head.run_id)
+            book.delete_log(head.run_id)
+            return True
 
-        return self.work(delete, run_id)
+        return self.work(delete, head.run_id)
 
     def get(self, run_id: str) -> Head | None:
         return self.work(lambda book: book.peek(run_id), run_id)

@@ -307,9 +307,8 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         ]
         return bool(self._run("settle", head.run_id, args, log=True))
 
-    def delete(self, run_id: str) -> RunStatus | None:
-        done, *status = self._run("delete", run_id, sorted(ALLOWED[Command.DELETE]))
-        return None if done else self._status(status[0])
+    def delete(self, head: Head) -> bool:
+        return bool(self._run("delete", head.run_id, [head.intent]))
 
     def get(self, run_id: str) -> Head | None:
         with translated(self.location, run_id):

@@ -16,6 +16,7 @@ from .case import (
     claimed,
     commit_of,
     created,
+    deleted,
     new_bid,
     new_head,
     read,
@@ -50,7 +51,7 @@ class Failures(RunStoreCase):
         retried, gone, cancelled = (failed(store, "a").head for _ in range(3))
         store.resume(read(store, retried.run_id))
         assert [group.count for group in store.groups()] == [2]
-        store.delete(gone.run_id)
+        deleted(store, gone.run_id)
         store.intend(cancelled.run_id, cancelling("c"))
         assert store.groups() == []
         assert store.find(RunQuery(group="a")).items == ()
@@ -90,7 +91,7 @@ class Failures(RunStoreCase):
         )
         assert store.fail(claimed(store, failed), "{}", None)
         store.pause(gone.run_id)
-        store.delete(gone.run_id)
+        deleted(store, gone.run_id)
         for head, intent, stage in (
             (elsewhere, redirecting(read(store, elsewhere.run_id)), "first"),
             (stopped, cancelling("c1"), None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..runs.base import RunStore
 from ..runs.registry import Note
-from .case import RunStoreCase, created
+from .case import RunStoreCase, created, deleted
 
 
 class Keeping(RunStoreCase):
@@ -54,7 +54,7 @@ class Keeping(RunStoreCase):
         head = created(store)
         store.note(Note(head.run_id, "ann", "pause"), Note(head.run_id, "ann", "delete"))
         store.pause(head.run_id)
-        store.delete(head.run_id)
+        deleted(store, head.run_id)
         assert store.notes(head.run_id) == []
         assert [note.command for note in store.notes()] == ["delete", "pause"], "that it was, stays"
         self.eventually(lambda: store.now() > store.notes()[0].at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..runs.base import Advance, Claim, RunStore
-from .case import RunStoreCase, claimed, commit_of, created, new_bid, read
+from .case import RunStoreCase, claimed, commit_of, created, deleted, new_bid, read
 
 
 def spent(store: RunStore, claim: Claim) -> tuple[dict[str, float], dict[str, float]]:
@@ -102,7 +102,7 @@ class Spending(RunStoreCase):
         assert store.set_budget(read(store, head.run_id), '{"usd": 3}', "two")
         assert read(store, head.run_id).budget == '{"usd": 3}'
         store.pause(head.run_id)
-        store.delete(head.run_id)
+        deleted(store, head.run_id)
         assert not store.set_budget(head, '{"usd": 4}', "three")
 
     def test_an_equal_budget_of_another_is_not_taken_for_the_own(self, store: RunStore) -> None:
