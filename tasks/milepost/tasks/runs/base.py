@@ -79,6 +79,19 @@ class Next:
     time_limit_ms: int = 0
 
 
+def due_fields(following: Next | None, patience_ms: int) -> dict[str, str | int]:
+    """Return what a head has of the stage that is due; None: none is."""
+    if following is None:
+        return {"stage": "", "queue": ""}
+    return {
+        "stage": following.stage,
+        "queue": following.queue,
+        "priority": following.priority,
+        "time_limit_ms": following.time_limit_ms,
+        "patience_ms": patience_ms,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What `advance` writes. *following* None ends the run with *status*."""

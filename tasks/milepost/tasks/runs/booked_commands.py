@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..head import Head, RunStatus
 from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
-from .base import BUDGET_CALLS_KEPT, Intent, Landing, Next, Push, RunStore
+from .base import BUDGET_CALLS_KEPT, Intent, Landing, Push, RunStore, due_fields
 from .book import Book
 from .claims import LEASE_MS, Claims
 
@@ -207,7 +207,8 @@ class BookedCommands(RunStore):
         return self.work(intend, run_id)
 
     def settle(self, head: Head, landing: Landing) -> bool:
-        due = {} if landing.following is None else self._due(landing.following)
+        following = landing.following
+        due = due_fields(following, self._patience_ms) if following else {}
 
         def settle(book: Book) -> bool:
             now = book.get(head.run_id)
@@ -270,18 +271,6 @@ class BookedCommands(RunStore):
 
     def get(self, run_id: str) -> Head | None:
         return self.work(lambda book: book.peek(run_id), run_id)
-
-    def _due(self, following: Next | None) -> dict[str, Any]:
-        """Return the fields of the stage due."""
-        if following is None:
-            return {"stage": "", "queue": ""}
-        return {
-            "stage": following.stage,
-            "queue": following.queue,
-            "priority": following.priority,
-            "time_limit_ms": following.time_limit_ms,
-            "patience_ms": self._patience_ms,
-        }
 
     def _claims(self, book: Book) -> Claims:
         lapse_ms = int(self.settings.heartbeat_lapse_seconds * 1000)

@@ -41,10 +41,10 @@ from .base import (
     Intent,
     Landing,
     Look,
-    Next,
     Push,
     Refusal,
     RunStore,
+    due_fields,
 )
 from .redis_listing import RedisListing
 from .redis_registry import RedisRegistry
@@ -180,7 +180,7 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
 
     def advance(self, claim: Claim, commit: Commit) -> Advance:
         following = commit.following
-        fields = self._due(following) | dict(commit.changes)
+        fields = due_fields(following, self._patience_ms) | dict(commit.changes)
         reply = self._run(
             "advance",
             claim.head.run_id,
@@ -294,7 +294,8 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         return (bool(reply[0]), self._status(reply[1])) if reply else (False, None)
 
     def settle(self, head: Head, landing: Landing) -> bool:
-        fields = {} if landing.following is None else self._due(landing.following)
+        following = landing.following
+        fields = due_fields(following, self._patience_ms) if following else {}
         args = [
             head.intent,
             landing.checkpoint_id,
@@ -303,7 +304,7 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
             landing.status,
             self._ttl_ms,
             *_record(landing.record),
-            *(part for pair in (fields | dict(landing.changes)).items() for part in pair),
+            *(part for pair in {**fields, **landing.changes}.items() for part in pair),
         ]
         return bool(self._run("settle", head.run_id, args, log=True))
 
@@ -324,17 +325,6 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
 
     def close(self) -> None:
         self.client.close()
-
-    def _due(self, following: Next | None) -> dict[str, Any]:
-        if following is None:
-            return {"stage": "", "queue": ""}
-        return {
-            "stage": following.stage,
-            "queue": following.queue,
-            "priority": following.priority,
-            "time_limit_ms": following.time_limit_ms,
-            "patience_ms": self._patience_ms,
-        }
 
     def _call(
         self, run_id: str, args: list[Any], *, log: bool
