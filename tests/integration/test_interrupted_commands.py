@@ -1,4 +1,4 @@
-"""Commands that are interrupted or overtaken, with log and runs in one Redis, in S3 and Redis, and in SQLite."""
+"""Commands that are interrupted or overtaken, with everything in one Redis, the log in S3, and all in SQLite."""
 
 from __future__ import annotations
 
