@@ -9,12 +9,15 @@ from uuid import uuid4
 import pytest
 
 from integration.command_line import STAGES, Line, State
-from milepost.checkpointing import Misconfigured, NotFound, NotSerializable, Unavailable
-from milepost.tasks import Conflict, Run, RunStatus, StateInvalid, UnknownPipeline
-from milepost.tasks.runs import Claim, RunStore
+from milepost.checkpointing import (
+    Misconfigured,
+    NotFound,
+    NotSerializable,
+)
+from milepost.tasks import Conflict, RunStatus, StateInvalid, UnknownPipeline
+from milepost.tasks.runs import Claim
 from milepost.tasks.testing.case import new_bid
 from support.s3_server import MotoServer, store_url
-from support.waiting import eventually
 
 
 def test_a_completed_run_is_rewound_and_goes_on_from_there(line: Line) -> None:
@@ -114,6 +117,18 @@ def test_skipping_the_last_stage_completes_the_run(line: Line) -> None:
         run.skip()
 
 
+def test_skipping_the_last_stage_keeps_what_the_pipeline_keeps(line: Line) -> None:
+    """As when the stage itself had ended the run."""
+    brief = line.app.pipeline("brief", keep_on_success=1)
+    for name in ("a", "b"):
+        brief.stage(name=name)(line.pipeline.stages[name].function)
+    run = line.steps(brief.start(State()), 1)
+    run.skip()
+    assert (run.status, run.state.ran) == (RunStatus.COMPLETED, ["a"])
+    (last,) = run.checkpoints()
+    assert (last.sequence, last.note) == (2, "b skipped by ann")
+
+
 def test_an_edited_failed_run_is_mended_by_a_retry(line: Line) -> None:
     """It stays failed until then, in the group of its error."""
     run = line.steps(line.start(broken=True, n=40), 3)
@@ -164,6 +179,15 @@ def test_a_run_that_waits_for_its_time_keeps_it_when_it_is_edited(line: Line) ->
     assert line.finish(run).n == 9
 
 
+def test_a_delay_that_no_clock_tells_is_none(line: Line) -> None:
+    """The message goes out with the start, not when somebody misses it."""
+    for run in (
+        line.pipeline.start(State(), delay=0.0004),
+        *line.pipeline.start_many([State()], delay=0.0004),
+    ):
+        assert (run.status, run.head.published_at > 0) == (RunStatus.QUEUED, True)
+
+
 def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
     """It begins with what the other had there, and leaves that as it is."""
     run = line.start(n=10)
@@ -185,68 +209,22 @@ def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
     assert fork.state.n == 14
 
 
-def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Line) -> None:
-    """The reconciler takes the intent back; who wakes up late is refused."""
-    for pause in (False, True):
-        run = line.steps(line.start(), 2)
-        if pause:
-            run.pause()
-        runtime = line.app.runtime
-        encoded = runtime.intents._encoded
-        late: list[Any] = []
-
-        def dies(*args: Any, encoded: Any = encoded, late: list[Any] = late) -> Any:
-            late.append(encoded(*args))
-            if len(late) == 1:
-                # It is tried before anything is intended.
-                return late[0]
-            raise Unavailable("The operator's machine is gone.")
-
-        runtime.intents._encoded = dies  # type: ignore[method-assign,assignment]
-        with pytest.raises(Unavailable):
-            run.rewind("a")
-        del runtime.intents._encoded
-        head = run.head
-        assert head.status is RunStatus.REDIRECTING
-        with pytest.raises(Conflict, match="is redirecting"):
-            run.cancel()
-
-        # It takes no code: workers that know nothing of the run may look first.
-        known = dict(line.app.versions)
-        line.app.versions.clear()
-        _pass_leases(line, run)
-        line.app.versions.update(known)
-
-        assert run.status is (RunStatus.PAUSED if pause else RunStatus.QUEUED)
-        assert (run.head.stage, run.state.ran) == ("c", ["a", "b"])
-        assert not runtime.intents._land(head, late[1])
-        if pause:
-            run.resume()
-        assert line.finish(run).ran == STAGES
-
-
-def test_an_operator_who_dies_after_the_checkpoint_is_obeyed(
-    line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What stands in the log is what the reconciler goes on with."""
-    if line.app.runtime.log_in_runs:
-        pytest.skip("checkpoint and head are written in one step")
-    run = line.steps(line.start(), 3)
+def test_two_peoples_equal_top_ups_both_count(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though both have read the same budget, and a reply is lost."""
+    run = line.pipeline.start(State(), budget={"usd": 1})
     runs = line.app.runs
-    settle = type(runs).settle
+    set_budget, others = runs.set_budget, line.app.lifecycle.on_behalf_of("bob")
 
-    def dies(*_: Any) -> bool:
-        raise Unavailable("The operator's machine is gone.")
+    def overtaken(*args: Any) -> bool:
+        monkeypatch.setattr(
+            runs, "set_budget", lambda *again: [set_budget(*again) for _ in "12"][1]
+        )
+        others.top_up(run.id, {"usd": 5})
+        return runs.set_budget(*args)
 
-    monkeypatch.setattr(type(runs), "settle", dies)
-    with pytest.raises(Unavailable):
-        run.rewind("b")
-    monkeypatch.setattr(type(runs), "settle", settle)
-
-    _pass_leases(line, run)
-
-    assert (run.status, run.head.stage, run.state.ran) == (RunStatus.QUEUED, "b", ["a"])
-    assert line.finish(run).ran == STAGES
+    monkeypatch.setattr(runs, "set_budget", overtaken)
+    run.top_up(usd=5)
+    assert run.head.budget == '{"usd": 11.0}'
 
 
 def test_a_lost_run_store_does_not_undo_a_rewind(redis_url: str, moto_server: MotoServer) -> None:
@@ -274,15 +252,3 @@ def test_what_is_not_known_here_cannot_be_redirected(line: Line) -> None:
     for command in (run.skip, lambda: run.rewind("a"), lambda: run.edit({}), run.fork):
         with pytest.raises(UnknownPipeline, match="not defined here"):
             command()
-
-
-def _pass_leases(line: Line, run: Run) -> None:
-    """Look until the reconciler has dealt with what was begun."""
-    runs: RunStore = line.app.runs
-    assert runs is line.app.runtime.runs
-
-    def over() -> bool:
-        line.app.runtime.reconciler.look()
-        return run.status is not RunStatus.REDIRECTING
-
-    eventually(over, 20)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from integration.deploys import Deploys, begun, finish, step
-from milepost.checkpointing import InvalidName, Misconfigured
+from milepost.checkpointing import InvalidName, Misconfigured, Unavailable
 from milepost.tasks import Context, RunPaused, RunStatus
+from milepost.tasks.errors import VersionAhead
 from milepost.tasks.versions import order
 
 
@@ -117,6 +118,50 @@ def test_a_run_that_a_newer_worker_has_committed_is_a_newer_run(deploys: Deploys
     step(new, run_id)
     assert step(old, run_id) == "left to other workers"
     assert deploys.ran == ["a1", "b2"]
+
+
+def test_commands_of_older_code_are_refused(deploys: Deploys) -> None:
+    """They would send the run back to a version that its stages have left behind."""
+    old = deploys.app("a", "b", "c")
+    new = deploys.app("a", "b", "c", version="2")
+    run_id = begun(new)
+    before, late = new.run(run_id).head, old.run(run_id)
+    for command in (late.skip, lambda: late.rewind("a"), lambda: late.edit({}), late.fork):
+        with pytest.raises(
+            VersionAhead, match=r"is of version 2 of .*the code here is of version 1"
+        ):
+            command()
+    assert new.run(run_id).head == before
+    new.run(run_id).rewind("a")
+    assert new.run(run_id).head.version == "2"
+    assert finish(new, run_id).status is RunStatus.COMPLETED
+
+
+def test_what_a_newer_operator_began_is_ended_by_newer_code(
+    deploys: Deploys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even by code in which the stage that is due then has another name."""
+    old = deploys.app("a", "b", "c")
+    new = deploys.app("a", "b", "c", version="2")
+    if new.runtime.log_in_runs:
+        pytest.skip("checkpoint and head are written in one step")
+
+    def dies(*_: Any) -> bool:
+        raise Unavailable("The operator's machine is gone.")
+
+    renamed = deploys.app("a", "x<b", "c", version="3")
+    for ends in (new, renamed):
+        run = new.run(begun(new))
+        with monkeypatch.context() as patch:
+            patch.setattr(new.runs, "settle", dies)
+            with pytest.raises(Unavailable):
+                run.rewind("b")
+        with pytest.raises(VersionAhead):
+            old.runtime.intents.complete(run.head)
+        assert run.status is RunStatus.REDIRECTING
+        ends.runtime.intents.complete(run.head)
+        assert (run.status, run.head.version, run.head.stage) == (RunStatus.QUEUED, "2", "b")
+        assert finish(ends, run.id).status is RunStatus.COMPLETED
 
 
 def test_runs_keep_to_a_version_that_is_still_there(deploys: Deploys) -> None:

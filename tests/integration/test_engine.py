@@ -182,7 +182,7 @@ def test_a_run_that_cannot_be_looked_after_keeps_no_other_from_it(redis_url: str
         assert prefix_of(ids[0]) == prefix_of(ids[1])
         odd, other = (lab.app.start("line", {}, run_id=name, delay="1h") for name in ids)
         lab.app.runs.intend(odd.id, redirecting(odd.head))
-        client.hset(f"{prefix_of(odd.id)}run:{odd.id}", "at", "nonsense")
+        client.hset(f"{prefix_of(odd.id)}run:{odd.id}", "status_before", "nonsense")
         client.zadd(f"{prefix_of(odd.id)}due", {odd.id: 1, other.id: 2})
 
         lab.app.runtime.reconciler.look()

@@ -58,6 +58,20 @@ def test_what_was_resumed_goes_on(files: Site) -> None:
     assert files.finish(run).status is RunStatus.COMPLETED
 
 
+def test_a_pause_that_only_an_edit_has_told_is_taken_back(files: Site) -> None:
+    """The checkpoint of the edit says that the run is paused; nobody has written a marker yet."""
+    paused, failed = files.begun("paused", 1), files.begun("failed", 1, fails="b")
+    paused.pause()
+    with pytest.raises(StageFailed):
+        files.step(failed)
+    for run, go in ((paused, paused.resume), (failed, failed.retry)):
+        run.edit(patch={"fails": ""})
+        go()
+    files.lose_runs()
+    assert files.recover() == {"paused": RunStatus.QUEUED, "failed": RunStatus.QUEUED}
+    assert files.finish(paused).status is RunStatus.COMPLETED
+
+
 def test_a_pause_that_was_taken_back_while_it_was_told(
     files: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

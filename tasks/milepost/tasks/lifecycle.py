@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -48,7 +48,8 @@ class Lifecycle:
     """What people and programs can do to runs; each command is durable when it returns.
 
     Which status allows which command is in `transitions`; every command raises `Conflict` in another, and if
-    somebody else was faster. Who commanded what, and when, is kept: `notes`.
+    somebody else was faster; those that need the run's code raise `VersionAhead` where it is older than the
+    run. Who commanded what, and when, is kept: `notes`.
     """
 
     def __init__(self, runtime: Runtime, by: str) -> None:
@@ -213,7 +214,7 @@ class Lifecycle:
         return as_run
 
     def delete(self, run_id: str) -> None:
-        """Forget a run that has ended or is paused, with its checkpoints."""
+        """Forget a run that has ended or is paused, with its checkpoints; deleting twice is harmless."""
         head = self._runs.get(valid_name(run_id))
         if head is None:
             # What a stage wrote while its run was being deleted is nobody's.
@@ -221,16 +222,7 @@ class Lifecycle:
                 raise self._unknown(run_id)
             return
         with self._noted(Command.DELETE, head):
-            self._check(Command.DELETE, head)
-            if not self._runtime.log_in_runs:
-                # First, so that a new run of this id, which may come when the head is gone, keeps its log;
-                # and gone as a whole, so that dying in here leaves nothing that looks like an unfinished run.
-                self._log.expire_run(run_id, datetime.now(UTC))
-                self._runtime.checkpoints.delete_run(run_id)
-            status = self._runs.delete(run_id)
-            if status is not None:
-                raise refusal(Command.DELETE, run_id, status)
-            self._runtime.checkpoints.delete_blobs(run_id)
+            self._runtime.intents.delete(head)
 
     def top_up(self, run_id: str, amounts: Mapping[str, float]) -> None:
         """Raise limits of a run's budget by *amounts*."""
@@ -239,6 +231,8 @@ class Lifecycle:
             raise Misconfigured("A budget is topped up by amounts: top_up(usd=5).")
         head = self.head(run_id)
         with self._noted(Command.TOP_UP, head, json.dumps(more)):
+            self._check(Command.TOP_UP, head)
+            call = token_hex(8)
             while True:
                 limits = read_amounts(head.budget)
                 unknown = ", ".join(more.keys() - limits.keys())
@@ -249,7 +243,7 @@ class Lifecycle:
                         run_id=run_id,
                         status=head.status,
                     )
-                if self._runs.set_budget(head, write_amounts(added(limits, more))):
+                if self._runs.set_budget(head, write_amounts(added(limits, more)), call):
                     break
                 head = self.head(run_id)
         if head.log_elsewhere:
@@ -336,7 +330,7 @@ class Lifecycle:
                 f"{known}). Name the application that has it: -A MODULE or MILEPOST_APP.",
                 run_id=head.run_id,
             )
-        return versions.of(head.version)
+        return versions.going_on(head.run_id, head.version)
 
     def _before(self, head: Head, pipeline: Pipeline, stage: Stage, command: Command) -> Checkpoint:
         """Return the checkpoint with which *stage* was due, or last was, on the way to where the run is."""

@@ -19,6 +19,7 @@ from pydantic_core import to_json
 
 from milepost.checkpointing import MilepostError
 from milepost.tasks import Head, RunQuery, RunStatus
+from milepost.tasks.head import UNDER_WAY
 from milepost.tasks.query import EVERY_RUN
 from milepost.tasks.runs import RunStore
 
@@ -28,7 +29,7 @@ from .problems import BUSY, RETRY_SECONDS, Problem
 from .settings import ApiSettings
 
 logger = logging.getLogger("milepost.api")
-_MOVING = RunQuery.of(RunStatus.RUNNING, RunStatus.CANCELLING, RunStatus.REDIRECTING)
+_MOVING = RunQuery.of(RunStatus.RUNNING, *UNDER_WAY)
 _PAGE = 500
 _MOVING_PAGES = 4
 _YOUNGEST = 200

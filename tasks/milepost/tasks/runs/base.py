@@ -14,6 +14,8 @@ from ..head import Head, RunStatus, Step
 from .listing import RunListing
 from .registry import Registry
 
+BUDGET_CALLS_KEPT = 8
+"""How many replacements of a budget are known again when they are repeated."""
 IDENTITY_KEY = "milepost:identity"
 """Where a Redis keeps the id that tells whether two URLs name the same server and database."""
 
@@ -77,6 +79,19 @@ class Next:
     time_limit_ms: int = 0
 
 
+def due_fields(following: Next | None, patience_ms: int) -> dict[str, str | int]:
+    """Return what a head has of the stage that is due; None: none is."""
+    if following is None:
+        return {"stage": "", "queue": ""}
+    return {
+        "stage": following.stage,
+        "queue": following.queue,
+        "priority": following.priority,
+        "time_limit_ms": following.time_limit_ms,
+        "patience_ms": patience_ms,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What `advance` writes. *following* None ends the run with *status*."""
@@ -101,11 +116,11 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The beginning of a cancelling or redirecting: nobody can claim or commit from here on."""
+    """The beginning of a cancelling, redirecting or deleting: nobody can claim or commit from here on."""
 
     checkpoint_id: str
-    """Of the checkpoint that will end it."""
-    status: Literal[RunStatus.CANCELLING, RunStatus.REDIRECTING]
+    """Of the checkpoint that will end it; of a deletion, which has none, an id all the same."""
+    status: Literal[RunStatus.CANCELLING, RunStatus.REDIRECTING, RunStatus.DELETING]
     allowed: frozenset[RunStatus]
     """From which it may begin."""
     position: tuple[int, int] | None = None
@@ -114,7 +129,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where a run goes on, or ends, when what was intended is written."""
+    """Where a run goes on, or ends, when what was intended is written.
+
+    With the checkpoint that the run has already, the intent is taken back.
+    """
 
     checkpoint_id: str
     path: str
@@ -255,8 +273,11 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def set_budget(self, head: Head, budget: str) -> bool:
-        """Replace the budget that *head* has; False: it is another by now."""
+    def set_budget(self, head: Head, budget: str, call: str) -> bool:
+        """Replace the budget that *head* has; False: it was replaced meanwhile, be it by an equal one.
+
+        *call* is an id that each replacement has for itself; the store knows the last few again.
+        """
 
     @abstractmethod
     def divert(self, claim: Claim) -> int | None:
@@ -320,7 +341,7 @@ class RunStore(RunListing, Registry):
 
     @abstractmethod
     def intend(self, run_id: str, intent: Intent) -> tuple[bool, RunStatus | None]:
-        """Begin to cancel or redirect: the timeline and the token rise, the claim is worth nothing any more.
+        """Begin to cancel, redirect or delete: timeline and token rise, the claim is worth nothing any more.
 
         Returns whether it has begun, and the status before, or the one that forbids it; None: unknown run.
         """
@@ -333,10 +354,10 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def delete(self, run_id: str) -> RunStatus | None:
-        """Forget a run that has ended or is paused, and its log if that lies in the same place.
+    def delete(self, head: Head) -> bool:
+        """End the deletion that *head* intends: forget the run, and its log if that lies in the same place.
 
-        Returns the status that forbids it, else None.
+        False: it was not under way; there may be another run of that id.
         """
 
     @abstractmethod

@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 from ..head import Head, RunStatus
 from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
-from .base import Intent, Landing, Next, Push, RunStore
+from .base import BUDGET_CALLS_KEPT, Intent, Landing, Push, RunStore, due_fields
 from .book import Book
 from .claims import LEASE_MS, Claims
 
 _MOVABLE = ALLOWED[Command.RETRY] | ALLOWED[Command.RESUME]
-_DELETABLE = ALLOWED[Command.DELETE]
 _AFRESH: Mapping[str, Any] = {
     "attempt": 0, "failures": 0, "crashes": 0, "suspicions": 0, "trial": 0, "finished_at": 0
 }  # fmt: skip
@@ -66,12 +65,20 @@ class BookedCommands(RunStore):
 
         return self.work(put_off, head.run_id)
 
-    def set_budget(self, head: Head, budget: str) -> bool:
+    def set_budget(self, head: Head, budget: str, call: str) -> bool:
+        expected = (head.budget, head.budget_calls)
+
         def set_budget(book: Book) -> bool:
             now = book.get(head.run_id)
-            if now is None or now.budget not in (head.budget, budget):
+            if now is None:
                 return False
-            book.change(head.run_id, budget=budget)
+            calls = now.budget_calls.split()
+            if call in calls:
+                return True
+            if (now.budget, now.budget_calls) != expected:
+                return False
+            kept = " ".join([call, *calls][:BUDGET_CALLS_KEPT])
+            book.change(head.run_id, budget=budget, budget_calls=kept)
             return True
 
         return self.work(set_budget, head.run_id)
@@ -200,17 +207,16 @@ class BookedCommands(RunStore):
         return self.work(intend, run_id)
 
     def settle(self, head: Head, landing: Landing) -> bool:
-        due = {} if landing.following is None else self._due(landing.following)
+        following = landing.following
+        due = due_fields(following, self._patience_ms) if following else {}
 
         def settle(book: Book) -> bool:
             now = book.get(head.run_id)
             if now is None:
                 return False
-            if now.checkpoint_id == landing.checkpoint_id:
-                return True
-            under_way = (RunStatus.CANCELLING, RunStatus.REDIRECTING)
-            if now.status not in under_way or now.intent != head.intent:
-                return False
+            under_way = now.status in (RunStatus.CANCELLING, RunStatus.REDIRECTING)
+            if not under_way or now.intent != head.intent:
+                return now.checkpoint_id == landing.checkpoint_id
             if landing.record is not None:
                 book.write_log(landing.record)
             due_before = now.due_before
@@ -250,33 +256,21 @@ class BookedCommands(RunStore):
 
         return self.work(settle, head.run_id)
 
-    def delete(self, run_id: str) -> RunStatus | None:
-        def delete(book: Book) -> RunStatus | None:
-            head = book.get(run_id)
-            if head is None:
-                return None
-            if head.status not in _DELETABLE:
-                return head.status
-            book.remove(run_id)
-            book.delete_log(run_id)
-            return None
+    def delete(self, head: Head) -> bool:
+        def delete(book: Book) -> bool:
+            now = book.get(head.run_id)
+            if now is None:
+                return True
+            if now.status is not RunStatus.DELETING or now.intent != head.intent:
+                return False
+            book.remove(head.run_id)
+            book.delete_log(head.run_id)
+            return True
 
-        return self.work(delete, run_id)
+        return self.work(delete, head.run_id)
 
     def get(self, run_id: str) -> Head | None:
         return self.work(lambda book: book.peek(run_id), run_id)
-
-    def _due(self, following: Next | None) -> dict[str, Any]:
-        """Return the fields of the stage due."""
-        if following is None:
-            return {"stage": "", "queue": ""}
-        return {
-            "stage": following.stage,
-            "queue": following.queue,
-            "priority": following.priority,
-            "time_limit_ms": following.time_limit_ms,
-            "patience_ms": self._patience_ms,
-        }
 
     def _claims(self, book: Book) -> Claims:
         lapse_ms = int(self.settings.heartbeat_lapse_seconds * 1000)

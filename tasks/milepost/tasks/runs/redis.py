@@ -30,6 +30,7 @@ from ..head import Head, RunStatus, Step
 from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
 from .base import (
+    BUDGET_CALLS_KEPT,
     IDENTITY_KEY,
     Advance,
     Bid,
@@ -40,10 +41,10 @@ from .base import (
     Intent,
     Landing,
     Look,
-    Next,
     Push,
     Refusal,
     RunStore,
+    due_fields,
 )
 from .redis_listing import RedisListing
 from .redis_registry import RedisRegistry
@@ -55,9 +56,9 @@ _SCRIPTS = (
 )  # fmt: skip
 _LEASE_MS = 5_000
 _SELDOM = frozenset({
-    "tenant", "run_priority", "origin", "intent", "status_before", "due_before", "budget", "spent_try",
-    "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms", "wasted_ms", "written_bytes",
-    "log_elsewhere", "marked", "tries", "progress", "progress_at", "trace",
+    "tenant", "run_priority", "origin", "intent", "status_before", "due_before", "budget",
+    "budget_calls", "spent_try", "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms",
+    "wasted_ms", "written_bytes", "log_elsewhere", "marked", "tries", "progress", "progress_at", "trace",
 })  # fmt: skip
 
 
@@ -174,7 +175,7 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
 
     def advance(self, claim: Claim, commit: Commit) -> Advance | Claim:
         following, bid = commit.following, commit.bid
-        fields = self._due(following) | dict(commit.changes)
+        fields = due_fields(following, self._patience_ms) | dict(commit.changes)
         reply = self._run(
             "advance",
             claim.head.run_id,
@@ -224,8 +225,10 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         args = [head.timeline, head.sequence, nonce, delay, error, int(ran)]
         return bool(self._run("put_off", head.run_id, args))
 
-    def set_budget(self, head: Head, budget: str) -> bool:
-        return bool(self._run("set_budget", head.run_id, [head.budget, budget]))
+    def set_budget(self, head: Head, budget: str, call: str) -> bool:
+        kept = " ".join([call, *head.budget_calls.split()][:BUDGET_CALLS_KEPT])
+        args = [head.budget, head.budget_calls, budget, kept, call]
+        return bool(self._run("set_budget", head.run_id, args))
 
     def divert(self, claim: Claim) -> int | None:
         return self._run("divert", claim.head.run_id, [claim.token, claim.nonce]) or None
@@ -289,7 +292,8 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         return (bool(reply[0]), self._status(reply[1])) if reply else (False, None)
 
     def settle(self, head: Head, landing: Landing) -> bool:
-        fields = {} if landing.following is None else self._due(landing.following)
+        following = landing.following
+        fields = due_fields(following, self._patience_ms) if following else {}
         args = [
             head.intent,
             landing.checkpoint_id,
@@ -298,13 +302,12 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
             landing.status,
             self._ttl_ms,
             *_record(landing.record),
-            *(part for pair in (fields | dict(landing.changes)).items() for part in pair),
+            *(part for pair in {**fields, **landing.changes}.items() for part in pair),
         ]
         return bool(self._run("settle", head.run_id, args, log=True))
 
-    def delete(self, run_id: str) -> RunStatus | None:
-        done, *status = self._run("delete", run_id, sorted(ALLOWED[Command.DELETE]))
-        return None if done else self._status(status[0])
+    def delete(self, head: Head) -> bool:
+        return bool(self._run("delete", head.run_id, [head.intent]))
 
     def get(self, run_id: str) -> Head | None:
         with translated(self.location, run_id):
@@ -323,17 +326,6 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
 
     def _bid(self, bid: Bid) -> tuple[str | int, ...]:
         return (bid.owner, bid.nonce, bid.ordinal, bid.worker, self._lapse_ms)
-
-    def _due(self, following: Next | None) -> dict[str, Any]:
-        if following is None:
-            return {"stage": "", "queue": ""}
-        return {
-            "stage": following.stage,
-            "queue": following.queue,
-            "priority": following.priority,
-            "time_limit_ms": following.time_limit_ms,
-            "patience_ms": self._patience_ms,
-        }
 
     def _call(
         self, run_id: str, args: list[Any], *, log: bool

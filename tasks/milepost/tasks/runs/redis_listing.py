@@ -157,16 +157,9 @@ class RedisListing(RunListing):
                 for prefix in ALL_PREFIXES:
                     pipe.zrevrange(prefix + "struggling", 0, limit - 1)
                 replies = pipe.execute()
-            names = [name.decode() for reply in replies for name in reply]
-            heads = {head.run_id: head for head in self._heads(names)}
-            worst = [h for h in heads.values() if h.crashes + h.suspicions and not h.status.ended]
-            # Progress is made too often to be noted in an index: who got on is taken out here.
-            better = set(names) - {head.run_id for head in worst}
-            if better:
-                with self.client.pipeline(transaction=False) as pipe:
-                    for run_id in better:
-                        pipe.zrem(prefix_of(run_id) + "struggling", run_id)
-                    pipe.execute()
+            heads = self._heads([name.decode() for reply in replies for name in reply])
+        # What has changed since the index was read is not shown as what it was.
+        worst = [h for h in heads if h.crashes + h.suspicions and not h.status.ended]
         return sorted(worst, key=lambda h: h.crashes + h.suspicions, reverse=True)[:limit]
 
     def _narrowest(self, query: RunQuery) -> tuple[list[str], bool]:

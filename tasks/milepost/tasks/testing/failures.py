@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+from itertools import count, islice
+
+from milepost.checkpointing.redis_connection import prefix_of
 
 from ..head import RunStatus
 from ..query import RunQuery
-from ..runs.base import Claim, RunStore
-from .case import RunStoreCase, cancelling, claimed, commit_of, new_bid, read
+from ..runs.base import Advance, Claim, RunStore
+from .case import (
+    RunStoreCase,
+    cancelling,
+    claimed,
+    commit_of,
+    created,
+    deleted,
+    new_bid,
+    new_head,
+    read,
+)
+from .intending import landing, redirecting
 
 
 def failed(store: RunStore, group: str) -> Claim:
@@ -37,7 +51,7 @@ class Failures(RunStoreCase):
         retried, gone, cancelled = (failed(store, "a").head for _ in range(3))
         store.resume(read(store, retried.run_id))
         assert [group.count for group in store.groups()] == [2]
-        store.delete(gone.run_id)
+        deleted(store, gone.run_id)
         store.intend(cancelled.run_id, cancelling("c"))
         assert store.groups() == []
         assert store.find(RunQuery(group="a")).items == ()
@@ -58,6 +72,36 @@ class Failures(RunStoreCase):
         claimed(store, other.head, new_bid("ann"))
         store.bury("ann", "child")
         assert [group.count for group in store.groups()] == [2]
+
+    def test_who_struggles_no_more_keeps_nobody_from_being_shown(self, store: RunStore) -> None:
+        # In Redis they are asked for shard by shard, so here all are in one.
+        names = (f"r{number}" for number in count())
+        shard = prefix_of("r0")
+        ids = [*islice((name for name in names if prefix_of(name) == shard), 6)]
+        *better, last = (created(store, new_head(run_id)) for run_id in ids)
+        for head in better:
+            for owner in ("ann", "bob"):
+                claimed(store, head, new_bid(owner))
+                store.bury(owner, "owner")
+        claimed(store, last, new_bid("ann"))
+        store.bury("ann", "owner")
+        committed, failed, gone, elsewhere, stopped = better
+        assert (
+            store.advance(claim := claimed(store, committed), commit_of(claim)) is Advance.ADVANCED
+        )
+        assert store.fail(claimed(store, failed), "{}", None)
+        store.pause(gone.run_id)
+        deleted(store, gone.run_id)
+        for head, intent, stage in (
+            (elsewhere, redirecting(read(store, elsewhere.run_id)), "first"),
+            (stopped, cancelling("c1"), None),
+        ):
+            assert store.intend(head.run_id, intent)[0]
+            intended = read(store, head.run_id)
+            status = RunStatus.QUEUED if stage else RunStatus.CANCELLED
+            assert store.settle(intended, landing(intended, status, stage))
+        assert store.struggling(limit=1) == [read(store, last.run_id)]
+        assert store.struggling() == [read(store, last.run_id)]
 
     def test_who_got_on_struggles_no_more(self, store: RunStore) -> None:
         claim = claimed(store, bid=new_bid("ann"))

@@ -183,6 +183,20 @@ class Intending(RunStoreCase):
         assert [group.last_at for group in store.groups()] == [failed.finished_at]
         assert store.resume(after)
 
+    def test_it_can_be_taken_back_without_a_checkpoint(self, store: RunStore) -> None:
+        before = created(store)
+        store.intend(before.run_id, redirecting(before))
+        head = read(store, before.run_id)
+        back = replace(landing(head), checkpoint_id=head.checkpoint_id, path=head.at, sequence=0)
+        assert not store.settle(replace(head, intent="r2"), replace(back, checkpoint_id="r2"))
+        for _ in range(2):
+            assert store.settle(head, back)
+        after = read(store, head.run_id)
+        assert (after.status, after.intent) == (RunStatus.QUEUED, "")
+        assert (after.checkpoint_id, after.at) == (before.checkpoint_id, before.at)
+        assert not store.settle(head, landing(head)), "who comes late is refused"
+        claimed(store, after)
+
     def test_a_run_can_end_by_it(self, store: RunStore) -> None:
         head = created(store)
         store.intend(head.run_id, redirecting(head, Command.SKIP))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..runs.base import RunStore
 from ..runs.registry import Note
-from .case import RunStoreCase, created
+from .case import RunStoreCase, created, deleted
 
 
 class Keeping(RunStoreCase):
@@ -49,6 +49,19 @@ class Keeping(RunStoreCase):
         ]
         assert all(note.at > 0 for note in notes)
         assert [note.by for note in store.notes(limit=2)] == ["cron", "bob"]
+
+    def test_the_notes_of_a_run_go_with_it(self, store: RunStore) -> None:
+        head = created(store)
+        store.note(Note(head.run_id, "ann", "pause"), Note(head.run_id, "ann", "delete"))
+        store.pause(head.run_id)
+        deleted(store, head.run_id)
+        assert store.notes(head.run_id) == []
+        assert [note.command for note in store.notes()] == ["delete", "pause"], "that it was, stays"
+        self.eventually(lambda: store.now() > store.notes()[0].at)
+        created(store, head)
+        assert store.notes(head.run_id) == []
+        store.note(Note(head.run_id, "bob", "pause"))
+        assert [note.by for note in store.notes(head.run_id)] == ["bob"]
 
     def test_a_run_keeps_its_last_hundred_notes(self, store: RunStore) -> None:
         run = created(store).run_id

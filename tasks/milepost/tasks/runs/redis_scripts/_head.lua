@@ -58,6 +58,9 @@ local function become(run, status, ...)
   end
   index(run, was, status, created)
   set(run, 'status', status, ...)
+  if status == 'failed' or status == 'completed' or status == 'cancelled' then
+    redis.call('ZREM', P .. 'struggling', run)
+  end
   if status == 'failed' and was ~= 'failed' then
     join_group(run)
   end

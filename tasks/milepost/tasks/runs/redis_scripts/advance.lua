@@ -7,8 +7,9 @@
 --       worker, lapse, then field, value, ... of the stage next due
 local run = ARGV[2]
 local commit, token, nonce, owner, trial, worker, pause, was, created, done, claimed, worked, written, useful,
-  try, kept, progress = unpack(get(run, 'checkpoint_id', 'token', 'nonce', 'owner', 'trial', 'worker', 'pause', 'status',
-  'created_at', 'stages_done', 'claimed_at', 'worked_ms', 'written_bytes', 'spent_useful', 'spent_try', 'kept_at', 'progress_at'))
+  try, kept, progress, crashes, suspicions = unpack(get(run, 'checkpoint_id', 'token', 'nonce', 'owner', 'trial', 'worker', 'pause', 'status',
+  'created_at', 'stages_done', 'claimed_at', 'worked_ms', 'written_bytes', 'spent_useful', 'spent_try', 'kept_at', 'progress_at',
+  'crashes', 'suspicions'))
 if commit == ARGV[5] then
   return ARGV[18] ~= '' and nonce == ARGV[19] and redis.call('HGETALL', KEYS[1]) or 'advanced'
 elseif token ~= ARGV[3] or nonce ~= ARGV[4] or nonce == '' then
@@ -35,6 +36,9 @@ index(run, was, status, created)
 local spent = ARGV[16] ~= '' and ARGV[16] or try
 if spent and spent ~= '' then
   set(run, 'spent_try', '', 'spent_kept', '', 'spent_useful', add(useful, spent, 1))
+end
+if (crashes or 0) + (suspicions or 0) > 0 then
+  redis.call('ZREM', P .. 'struggling', run)
 end
 if kept or progress then
   redis.call('HDEL', KEYS[1], 'kept_at', 'progress_at', 'progress')

@@ -1,4 +1,4 @@
--- Begin to cancel or redirect a run: from here on nobody can claim it or commit to it.
+-- Begin to cancel, redirect or delete a run: from here on nobody can claim it or commit to it.
 -- Returns {1, status before}, {0, status that forbids it}, or false if there is no such run. Repeating it changes nothing.
 -- KEYS: head, log headers, log bodies, log paths
 -- ARGV: P, run, checkpoint id, status, lease, timeline and sequence expected (or empty), status that allows it, ...
