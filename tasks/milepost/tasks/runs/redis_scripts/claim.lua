@@ -58,6 +58,6 @@ redis.call('HSET', P .. 'claims:' .. owner, nonce, ARGV[10] .. ' ' .. run)
 redis.call('ZADD', P .. 'owners', 'GT', NOW + ARGV[11], owner)
 index(run, status, 'running', created)
 set(run, 'status', 'running', 'owner', owner, 'nonce', nonce, 'worker', ARGV[13], 'token', token + 1,
-  'attempt', attempt + 1, 'tries', (tries or 0) + 1, 'claimed_at', NOW, 'deadline', deadline)
+  'attempt', attempt + 1, 'tries', tries + 1, 'claimed_at', NOW, 'deadline', deadline)
 due(run, look)
 return claimed()
