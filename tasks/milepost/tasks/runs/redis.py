@@ -95,13 +95,20 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         self, head: Head, *, record: Record | None, push: Push | None, delay_ms: int = 0
     ) -> Head | None:
         birth = Birth(head.run_id, head.digest, head.checkpoint_id, record, push)
-        (outcome,) = self.create_many(head, [birth], delay_ms=delay_ms)
+        with translated(self.location, head.run_id):
+            (outcome,) = self._created(head, [birth], delay_ms)
         if isinstance(outcome, AlreadyExists):
             raise outcome
         return outcome
 
     def create_many(
         self, head: Head, births: Sequence[Birth], *, delay_ms: int = 0
+    ) -> list[Head | AlreadyExists | None]:
+        with translated(self.location):
+            return self._created(head, births, delay_ms)
+
+    def _created(
+        self, head: Head, births: Sequence[Birth], delay_ms: int
     ) -> list[Head | AlreadyExists | None]:
         # One call a shard, because the keys of a call have to be in one slot.
         shards: defaultdict[str, list[int]] = defaultdict(list)
@@ -117,8 +124,7 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
                 payload = push.payload if push else ""
                 args += run_id, digest, checkpoint_id, *_record(record), payload
             calls.append(([f"{prefix}run:{births[places[0]].run_id}"], args))
-        with translated(self.location):
-            replies = self._scripts.call_many("create_many", calls)
+        replies = self._scripts.call_many("create_many", calls)
         outcomes: list[Head | AlreadyExists | None] = [None] * len(births)
         for places, reply in zip(shards.values(), replies, strict=True):
             for number, outcome in zip(reply[::2], reply[1::2], strict=True):
