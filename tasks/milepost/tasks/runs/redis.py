@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
 from secrets import token_hex
 from typing import Any
 
@@ -50,16 +51,16 @@ from .redis_listing import RedisListing
 from .redis_registry import RedisRegistry
 
 _SCRIPTS = (
-    "create", "create_many", "claim", "advance", "save", "spend", "fail", "hand_back", "put_off", "divert",
-    "beat", "bury", "look", "requeue", "set_budget", "mark", "reinstate", "pause", "resume", "intend",
-    "settle", "delete",
+    "create_many", "claim", "advance", "save", "spend", "fail", "hand_back", "put_off", "divert", "beat",
+    "bury", "look", "requeue", "set_budget", "mark", "reinstate", "pause", "resume", "intend", "settle",
+    "delete",
 )  # fmt: skip
 _LEASE_MS = 5_000
-_SELDOM = frozenset({
-    "tenant", "run_priority", "origin", "intent", "status_before", "due_before", "budget",
-    "budget_calls", "spent_try", "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms",
-    "wasted_ms", "written_bytes", "log_elsewhere", "marked", "tries", "progress", "progress_at", "trace",
-})  # fmt: skip
+_DEFAULTS = {field.name: str(field.default) for field in fields(Head) if field.name != "tags"} | {
+    "tags": "[]"
+}
+_OWN = {"run_id", "digest", "checkpoint_id", "created_at", "status", "published_at", "updated_at"}
+"""What is a new run's own."""
 
 
 class RedisRunStore(RedisListing, RedisRegistry, RunStore):
@@ -94,17 +95,9 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
     def create(
         self, head: Head, *, record: Record | None, push: Push | None, delay_ms: int = 0
     ) -> Head | None:
-        args = [
-            head.digest,
-            head.at,
-            *_record(record),
-            *_push(push),
-            delay_ms,
-            self._patience_ms,
-            json.dumps(head.tags),
-            *_shared(head, "checkpoint_id", head.checkpoint_id),
-        ]
-        outcome = self._born_as(head.run_id, self._run("create", head.run_id, args, log=True))
+        birth = Birth(head.run_id, head.digest, head.checkpoint_id, record, push)
+        with translated(self.location, head.run_id):
+            (outcome,) = self._created(head, [birth], delay_ms)
         if isinstance(outcome, AlreadyExists):
             raise outcome
         return outcome
@@ -112,22 +105,27 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
     def create_many(
         self, head: Head, births: Sequence[Birth], *, delay_ms: int = 0
     ) -> list[Head | AlreadyExists | None]:
+        with translated(self.location):
+            return self._created(head, births, delay_ms)
+
+    def _created(
+        self, head: Head, births: Sequence[Birth], delay_ms: int
+    ) -> list[Head | AlreadyExists | None]:
         # One call a shard, because the keys of a call have to be in one slot.
         shards: defaultdict[str, list[int]] = defaultdict(list)
         for place, birth in enumerate(births):
             shards[prefix_of(birth.run_id)].append(place)
         queue = next((birth.push.queue_key for birth in births if birth.push), "")
         common = [head.at, queue, delay_ms, self._patience_ms, json.dumps(head.tags), head.pipeline]
-        fields = _shared(head, "", "")[2:]
+        shared = _told(head, *_OWN)
         calls = []
         for prefix, places in shards.items():
-            args: list[Any] = [prefix, head.tenant, *common, len(fields), *fields]
+            args: list[Any] = [prefix, head.tenant, *common, len(shared), *shared]
             for run_id, digest, checkpoint_id, record, push in (births[place] for place in places):
                 payload = push.payload if push else ""
                 args += run_id, digest, checkpoint_id, *_record(record), payload
             calls.append(([f"{prefix}run:{births[places[0]].run_id}"], args))
-        with translated(self.location):
-            replies = self._scripts.call_many("create_many", calls)
+        replies = self._scripts.call_many("create_many", calls)
         outcomes: list[Head | AlreadyExists | None] = [None] * len(births)
         for places, reply in zip(shards.values(), replies, strict=True):
             for number, outcome in zip(reply[::2], reply[1::2], strict=True):
@@ -262,10 +260,6 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         return bool(self._run("mark", head.run_id, args))
 
     def reinstate(self, head: Head, delay_ms: int = 0) -> bool:
-        fields = head.to_fields()
-        for name in ("run_id", "tags", "created_at", "status"):
-            del fields[name]
-        flat = [part for pair in fields.items() for part in pair]
         about = [
             json.dumps(head.tags),
             head.pipeline,
@@ -274,7 +268,8 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
             self._ttl_ms,
             delay_ms,
         ]
-        return bool(self._run("reinstate", head.run_id, [*about, *flat]))
+        told = _told(head, "run_id", "created_at", "status")
+        return bool(self._run("reinstate", head.run_id, [*about, *told]))
 
     def pause(self, run_id: str) -> RunStatus | None:
         return self._status(self._run("pause", run_id, []))
@@ -355,22 +350,10 @@ def _head(flat: Iterable[bytes]) -> Head:
     return Head.from_fields(zip(parts, parts, strict=True))
 
 
-def _shared(head: Head, *more: str) -> list[str]:
-    """Return the fields that a new head has as a flat list, but for what is the run's own."""
-    fields = head.to_fields()
-    for name in (
-        "run_id",
-        "digest",
-        "checkpoint_id",
-        "tags",
-        "created_at",
-        "status",
-        "published_at",
-    ):
-        del fields[name]
-    # What most runs never have takes neither place nor time.
-    kept = {k: v for k, v in fields.items() if k not in _SELDOM or v not in ("", "0")}
-    return [*more, *(part for pair in kept.items() for part in pair)]
+def _told(head: Head, *but: str) -> list[str]:
+    """Return as a flat list the fields of *head* that are not what a head without them has."""
+    told = {k: v for k, v in head.to_fields().items() if k not in but and v != _DEFAULTS[k]}
+    return [part for pair in told.items() for part in pair]
 
 
 def _push(push: Push | None) -> tuple[str, str]:

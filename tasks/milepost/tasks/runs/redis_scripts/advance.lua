@@ -34,19 +34,19 @@ else
 end
 index(run, was, status, created)
 local spent = ARGV[16] ~= '' and ARGV[16] or try
-if spent and spent ~= '' then
+if spent ~= '' then
   set(run, 'spent_try', '', 'spent_kept', '', 'spent_useful', add(useful, spent, 1))
 end
-if (crashes or 0) + (suspicions or 0) > 0 then
+if crashes + suspicions > 0 then
   redis.call('ZREM', P .. 'struggling', run)
 end
-if kept or progress then
+if kept ~= '0' or progress ~= '' then
   redis.call('HDEL', KEYS[1], 'kept_at', 'progress_at', 'progress')
 end
 set(run, 'status', status, 'owner', '', 'nonce', '', 'checkpoint_id', ARGV[5], 'at', ARGV[6], 'sequence',
   ARGV[7], 'timeline', ARGV[8], 'stages_done', done + 1, 'attempt', 0, 'failures', 0, 'crashes', 0,
   'suspicions', 0, 'trial', 0, 'error', '', 'published_at', published, 'finished_at', finished,
-  'worked_ms', (worked or 0) + NOW - claimed, 'written_bytes', (written or 0) + ARGV[17], unpack(ARGV, 23))
+  'worked_ms', worked + NOW - claimed, 'written_bytes', written + ARGV[17], unpack(ARGV, 23))
 if status == 'running' then
   give(run, unpack(ARGV, 18, 22))
   return redis.call('HGETALL', KEYS[1])

@@ -4,9 +4,9 @@
 local budget, calls = unpack(get(ARGV[2], 'budget', 'budget_calls'))
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
-elseif (' ' .. (calls or '') .. ' '):find(' ' .. ARGV[7] .. ' ', 1, true) then
+elseif (' ' .. calls .. ' '):find(' ' .. ARGV[7] .. ' ', 1, true) then
   return 1
-elseif (budget or '') ~= ARGV[3] or (calls or '') ~= ARGV[4] then
+elseif budget ~= ARGV[3] or calls ~= ARGV[4] then
   return 0
 end
 set(ARGV[2], 'budget', ARGV[5], 'budget_calls', ARGV[6])
