@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from pydantic import BaseModel
 from milepost.checkpointing import (
     InvalidName,
     MilepostError,
+    Misconfigured,
     NotSerializable,
     TooLarge,
     Unavailable,
@@ -25,6 +28,7 @@ from milepost.tasks import (
     StateInvalid,
     UnknownPipeline,
 )
+from milepost.tasks.order import StartOptions
 from milepost.tasks.settings import TaskSettings
 from support.ports import free_port
 from support.s3_server import store_url
@@ -104,6 +108,47 @@ def test_a_refused_start_writes_nothing(
 
         assert len(str(caught.value)) < 1_000
         assert {key: client.dump(key) for key in client.scan_iter()} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"tags": "nightly"}, Misconfigured, "expected a list of tags"),
+        ({"tags": ["eu", "a b"]}, InvalidName, "tag"),
+        ({"tenant": "../acme"}, InvalidName, "tenant"),
+        ({"priority": 10}, Misconfigured, "from 0 to 9"),
+        ({"priority": -1}, Misconfigured, "from 0 to 9"),
+        ({"priority": True}, Misconfigured, "from 0 to 9"),
+        ({"delay": 1, "at": datetime(2030, 1, 1, tzinfo=UTC)}, Misconfigured, "not both"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    app: Milepost, options: StartOptions, kind: type[MilepostError], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        app.start("plain", {}, **options)
+    with pytest.raises(kind, match=says):
+        app.pipelines["plain"].start_many([{}, {}], **options)
+    assert app.runs.find().items == ()
+
+
+def test_a_time_that_has_passed_is_now(app: Milepost) -> None:
+    """And a tag given twice is one."""
+    ago = datetime(2001, 1, 1, tzinfo=UTC)
+    one = app.start("plain", {}, at=ago, tags=["eu", "night", "eu"])
+    (other,) = app.pipelines["plain"].start_many([{}], at=ago, tags=["eu", "night", "eu"])
+    for run in (one, other):
+        assert (run.status, run.head.tags) == (RunStatus.QUEUED, ("eu", "night"))
+        assert run.head.published_at > 0
+
+
+def test_a_run_of_which_the_input_is_not_known_is_still_of_its_pipeline(app: Milepost) -> None:
+    """A head that was rebuilt from a log without facts has no digest; it is taken at its word."""
+    stands = app.start("plain", {"rows": 1}).head
+    app.runs.create(replace(stands, run_id="rebuilt", digest=""), record=None, push=None)
+    assert app.start("plain", {"rows": 2}, run_id="rebuilt").id == "rebuilt"
+    with pytest.raises(InputMismatch, match="of pipeline plain"):
+        app.start("typed", {"rows": 1}, run_id="rebuilt")
 
 
 def test_the_same_id_twice(app: Milepost) -> None:
