@@ -28,7 +28,8 @@ from milepost.tasks import (
     StateInvalid,
     UnknownPipeline,
 )
-from milepost.tasks.order import StartOptions
+from milepost.tasks.head import Head
+from milepost.tasks.order import StartOptions, ordered_all
 from milepost.tasks.settings import TaskSettings
 from support.ports import free_port
 from support.s3_server import store_url
@@ -163,6 +164,36 @@ def test_the_same_id_twice(app: Milepost) -> None:
     assert first.state == Order(rows=1)
     assert len(first.checkpoints()) == 1
     assert [head.run_id for head in app.runs.find().items] == ["twice"]
+
+
+def test_each_of_thousands_is_judged_for_itself(app: Milepost) -> None:
+    """In whichever batch it comes; what is refused keeps no other from being made."""
+    pipeline, ids = app.pipelines["plain"], [f"r{number}" for number in range(2_300)]
+    states: list[dict[str, Any]] = [{"n": number} for number in range(2_300)]
+    states[2_200]["x"] = [hash(str(n) * 3) for n in range(9_000)]
+    for taken in (100, 1_100):
+        app.start("plain", {"n": "another"}, run_id=ids[taken])
+    orders = ordered_all(pipeline, states, ids, {})
+
+    outcomes = app.lifecycle.start_many(pipeline, orders)
+
+    refused = {100: InputMismatch, 1_100: InputMismatch, 2_200: TooLarge}
+    assert {place: type(each) for place, each in enumerate(outcomes) if each} == refused
+    assert sum(app.runs.counts().values()) == 2_299
+    again = app.lifecycle.start_many(pipeline, orders)
+    stand = [each.run_id for each in again if isinstance(each, Head)]
+    assert stand == [name for place, name in enumerate(ids) if place not in refused]
+
+
+def test_many_are_published_where_the_broker_is_elsewhere(redis_url: str) -> None:
+    """The run store cannot put their messages on a queue."""
+    with closing(build("memory://", runs=redis_url)) as app:
+        runs = app.pipelines["plain"].start_many([{}, {}])
+        later = app.pipelines["plain"].start_many([{}, {}], delay="1h")
+
+        assert all(run.head.published_at for run in runs)
+        assert not any(run.head.published_at for run in later)
+        app.celery.close()
 
 
 def dead_run_store(_: str) -> Milepost:
