@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ..head import RunStatus
 from ..runs.base import Advance, Refusal, RunStore
-from .case import RunStoreCase, cancelling, claimed, commit_of, created, new_bid, new_push, read
+from .case import (
+    RunStoreCase,
+    cancelling,
+    claimed,
+    commit_of,
+    created,
+    new_bid,
+    new_head,
+    new_push,
+    new_record,
+    read,
+)
 
 
 class Commands(RunStoreCase):
@@ -104,4 +117,16 @@ class Commands(RunStoreCase):
         claim = claimed(store)
         store.advance(claim, commit_of(claim, None))
         assert store.delete(claim.head.run_id) is None
+        assert store.oldest_due() is None
+        assert store.look().heads == ()
         assert created(store, claim.head).sequence == 0
+
+    def test_the_log_of_a_deleted_run_goes_with_it(self, store: RunStore) -> None:
+        log, head = self.make_log(store), new_head()
+        if not store.holds_log(log):
+            pytest.skip("this store keeps no log")
+        store.create(head, record=new_record(head), push=None)
+        store.pause(head.run_id)
+        store.delete(head.run_id)
+        assert log.latest(head.run_id) is None
+        assert log.runs().items == ()
