@@ -185,11 +185,13 @@ def test_each_of_thousands_is_judged_for_itself(app: Milepost) -> None:
     assert stand == [name for place, name in enumerate(ids) if place not in refused]
 
 
-def test_many_are_published_where_the_broker_is_elsewhere(redis_url: str) -> None:
+def test_starts_are_published_where_the_broker_is_elsewhere(redis_url: str) -> None:
     """The run store cannot put their messages on a queue."""
     with closing(build("memory://", runs=redis_url)) as app:
         runs = app.pipelines["plain"].start_many([{}, {}])
+        runs.append(app.start("plain", {}))
         later = app.pipelines["plain"].start_many([{}, {}], delay="1h")
+        later.append(app.start("plain", {}, delay="1h"))
 
         assert all(run.head.published_at for run in runs)
         assert not any(run.head.published_at for run in later)
