@@ -14,9 +14,10 @@ from milepost.checkpointing.stores.memory import MemoryCheckpointStore
 from milepost.checkpointing.stores.redis import RedisCheckpointStore
 from milepost.checkpointing.stores.sql import SQLCheckpointStore
 from milepost.tasks.head import Head
-from milepost.tasks.runs.base import Advance, Claim, RunStore
+from milepost.tasks.runs.base import Advance, Birth, Claim, RunStore
 from milepost.tasks.runs.memory import MemoryRunStore
 from milepost.tasks.runs.redis import RedisRunStore
+from milepost.tasks.runs.registry import Note
 from milepost.tasks.runs.sql import SQLRunStore
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.testing import RunStoreContract
@@ -160,3 +161,40 @@ def test_another_redis_log_is_not_held(redis_url: str) -> None:
         assert not store.holds_log(elsewhere)
         assert not store.holds_log(MemoryCheckpointStore())
         store.close()
+
+
+def test_a_deleted_run_is_in_no_key(redis_url: str) -> None:
+    """Listings pass over what an index still has of it, so nobody would see it grow."""
+    store = RedisRunStore(redis_url)
+
+    def keys() -> set[str]:
+        return {key.decode() for key in store.client.scan_iter("*", 1_000)}
+
+    def owned() -> set[str]:
+        return {key for key in keys() if not key.endswith((":owners", ":spared"))}
+
+    store.note(Note("", "ann", "edit"))
+    before = owned()
+    head = replace(new_head(tags=("eu", "night")), tenant="acme")
+    store.create(head, record=new_record(head), push=None)
+    store.note(Note(head.run_id, "ann", "retry"))
+    claimed(store, head, new_bid("ann"))
+    store.bury("ann", "child")
+    assert store.fail(claimed(store, head), '{"group": "g"}', None)
+    others = [Birth(f"many-{n}", "d", "c", new_record(new_head(f"many-{n}"))) for n in range(9)]
+    assert store.create_many(head, others, delay_ms=60_000) == [None] * 9
+    for other in others:
+        store.pause(other.run_id)
+        store.delete(other.run_id)
+    assert keys() > before
+    store.delete(head.run_id)
+    assert owned() == before
+    store.close()
+
+
+def test_a_run_keeps_no_more_than_its_last_hundred_notes(redis_url: str) -> None:
+    """They stand beside its head, and a program may command it every second."""
+    store = RedisRunStore(redis_url)
+    store.note(*(Note("run", "ann", "edit", str(number)) for number in range(120)))
+    assert [note.detail for note in store.notes("run", limit=500)][::99] == ["119", "20"]
+    store.close()
