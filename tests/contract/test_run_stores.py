@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 
 from milepost.checkpointing import CheckpointStore, Record
+from milepost.checkpointing.redis_connection import prefix_of
 from milepost.checkpointing.stores.memory import MemoryCheckpointStore
 from milepost.checkpointing.stores.redis import RedisCheckpointStore
 from milepost.checkpointing.stores.sql import SQLCheckpointStore
-from milepost.tasks.head import Head
+from milepost.tasks.head import Head, RunStatus
+from milepost.tasks.query import RunQuery
+from milepost.tasks.runs import redis_listing
 from milepost.tasks.runs.base import Advance, Birth, Claim, RunStore
 from milepost.tasks.runs.memory import MemoryRunStore
 from milepost.tasks.runs.redis import RedisRunStore
@@ -197,4 +201,48 @@ def test_a_run_keeps_no_more_than_its_last_hundred_notes(redis_url: str) -> None
     store = RedisRunStore(redis_url)
     store.note(*(Note("run", "ann", "edit", str(number)) for number in range(120)))
     assert [note.detail for note in store.notes("run", limit=500)][::99] == ["119", "20"]
+    store.close()
+
+
+def test_many_of_a_shard_are_listed_in_their_order(redis_url: str) -> None:
+    """Not by their names, though one script made them in the same microsecond."""
+    store, shards = RedisRunStore(redis_url), defaultdict[str, list[str]](list)
+    names = [f"many-{number}" for number in range(99, 9, -1)]
+    store.create_many(new_head(), [Birth(name, "d", "c") for name in names])
+    for head in store.find(limit=100).items:
+        shards[prefix_of(head.run_id)].append(head.run_id)
+    assert any(len(listed) > 1 for listed in shards.values())
+    assert all(listed == sorted(listed) for listed in shards.values())
+    store.close()
+
+
+def test_what_an_index_has_too_long_is_not_listed(redis_url: str) -> None:
+    """A run may move on between the reading of the index and that of its head."""
+    store = RedisRunStore(redis_url)
+    head = new_head()
+    store.create(head, record=None, push=None)
+    stale = f"{prefix_of(head.run_id)}status:failed"
+    store.client.zadd(stale, {head.run_id: 1})
+    assert store.find(RunQuery.of(RunStatus.FAILED)).items == ()
+    assert store.oldest(RunStatus.FAILED) == []
+    store.close()
+
+
+def test_a_page_is_searched_for_in_so_many_runs_at_most(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is short then, even empty, and its cursor leads on."""
+    monkeypatch.setattr(redis_listing, "_LONGEST_SEARCH", 20)
+    store, query = RedisRunStore(redis_url), RunQuery(stage="second")
+    wanted = replace(new_head(), stage="second")
+    store.create(wanted, record=None, push=None)
+    store.create_many(new_head(), [Birth(f"many-{n}", "d", "c") for n in range(60)])
+    page = store.find(query, limit=2)
+    assert page.items == ()
+    searched = 1
+    while page.cursor is not None:
+        page = store.find(query, limit=2, cursor=page.cursor)
+        searched += 1
+    assert [head.run_id for head in page.items] == [wanted.run_id]
+    assert searched > 1
     store.close()

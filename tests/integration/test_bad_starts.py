@@ -188,6 +188,8 @@ def test_each_of_thousands_is_judged_for_itself(app: Milepost) -> None:
 def test_starts_are_published_where_the_broker_is_elsewhere(redis_url: str) -> None:
     """The run store cannot put their messages on a queue."""
     with closing(build("memory://", runs=redis_url)) as app:
+        waiting = app.runtime.dispatch.waiting
+        before = waiting("milepost") or 0
         runs = app.pipelines["plain"].start_many([{}, {}])
         runs.append(app.start("plain", {}))
         later = app.pipelines["plain"].start_many([{}, {}], delay="1h")
@@ -195,6 +197,7 @@ def test_starts_are_published_where_the_broker_is_elsewhere(redis_url: str) -> N
 
         assert all(run.head.published_at for run in runs)
         assert not any(run.head.published_at for run in later)
+        assert waiting("milepost") == before + 3
         app.celery.close()
 
 

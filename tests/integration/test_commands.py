@@ -10,11 +10,10 @@ import pytest
 
 from integration.command_line import STAGES, Line, State
 from milepost.checkpointing import Misconfigured, NotFound, NotSerializable, Unavailable
-from milepost.tasks import Conflict, Run, RunStatus, StateInvalid, UnknownPipeline
-from milepost.tasks.runs import Claim, RunStore
+from milepost.tasks import Conflict, RunStatus, StateInvalid, UnknownPipeline
+from milepost.tasks.runs import Claim
 from milepost.tasks.testing.case import new_bid
 from support.s3_server import MotoServer, store_url
-from support.waiting import eventually
 
 
 def test_a_completed_run_is_rewound_and_goes_on_from_there(line: Line) -> None:
@@ -185,6 +184,57 @@ def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
     assert fork.state.n == 14
 
 
+def test_a_fork_is_for_whom_the_first_run_was(line: Line) -> None:
+    """It has tags, tenant, priority and budget of the other, whose checkpoint its first one names."""
+    run = line.pipeline.start(
+        State(), tags=["eu", "night"], tenant="acme", priority=3, budget={"usd": 5}
+    )
+    line.step(run)
+
+    one, other = run.head, run.fork().head
+
+    assert (other.tags, other.tenant) == (("eu", "night"), "acme")
+    assert (other.run_priority, other.priority) == (one.run_priority, one.priority) == ("3", 3)
+    assert (other.budget, other.stage) == (one.budget, "b")
+    first = line.app.run(other.run_id).checkpoint.metadata
+    assert (first.parent, first.stage, first.sequence) == (one.checkpoint_id, "a", 0)
+    assert first.note == f"forked from {other.origin}"
+
+
+def test_what_goes_on_is_published_at_once(line: Line) -> None:
+    """Nobody waits for the reconciler."""
+    failed, paused, done = (line.steps(line.start(broken=n == 0), 3) for n in range(3))
+    failed.retry()
+    paused.pause()
+    paused.resume()
+    line.finish(done).ran.clear()
+    done.rewind("b")
+    for run in (failed, paused, done, done.fork("a")):
+        assert run.status is RunStatus.QUEUED
+        assert run.head.published_at > 0
+
+
+def test_what_the_stage_behind_cannot_do_with_keeps_a_run_from_being_skipped(line: Line) -> None:
+    """The state is the one that the skipped stage would have got."""
+    counts = line.app.pipeline("counts")
+
+    @counts.stage
+    def count(state: dict[str, int]) -> dict[str, int]:
+        return {"n": 1}
+
+    @counts.stage
+    def report(state: State) -> State:
+        return state
+
+    run = counts.start({"n": "none yet"})
+    before = run.head
+    with pytest.raises(StateInvalid, match=r"stage report expects: state\.n"):
+        run.skip()
+    with pytest.raises(Conflict, match="has no checkpoint from before stage report"):
+        run.fork("report")
+    assert run.head == before
+
+
 def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Line) -> None:
     """The reconciler takes the intent back; who wakes up late is refused."""
     for pause in (False, True):
@@ -214,7 +264,7 @@ def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Li
         # It takes no code: workers that know nothing of the run may look first.
         known = dict(line.app.versions)
         line.app.versions.clear()
-        _pass_leases(line, run)
+        line.pass_leases(run)
         line.app.versions.update(known)
 
         assert run.status is (RunStatus.PAUSED if pause else RunStatus.QUEUED)
@@ -243,7 +293,7 @@ def test_an_operator_who_dies_after_the_checkpoint_is_obeyed(
         run.rewind("b")
     monkeypatch.setattr(type(runs), "settle", settle)
 
-    _pass_leases(line, run)
+    line.pass_leases(run)
 
     assert (run.status, run.head.stage, run.state.ran) == (RunStatus.QUEUED, "b", ["a"])
     assert line.finish(run).ran == STAGES
@@ -274,15 +324,3 @@ def test_what_is_not_known_here_cannot_be_redirected(line: Line) -> None:
     for command in (run.skip, lambda: run.rewind("a"), lambda: run.edit({}), run.fork):
         with pytest.raises(UnknownPipeline, match="not defined here"):
             command()
-
-
-def _pass_leases(line: Line, run: Run) -> None:
-    """Look until the reconciler has dealt with what was begun."""
-    runs: RunStore = line.app.runs
-    assert runs is line.app.runtime.runs
-
-    def over() -> bool:
-        line.app.runtime.reconciler.look()
-        return run.status is not RunStatus.REDIRECTING
-
-    eventually(over, 20)

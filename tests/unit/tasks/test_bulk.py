@@ -138,9 +138,7 @@ def test_refusals_do_not_count_against_the_limit(
     assert told == [*range(1, 18)]
 
 
-def test_a_store_that_is_away_ends_it(
-    runs: MemoryRunStore, bulk: Bulk, operator: Operator
-) -> None:
+def test_a_store_that_is_away_ends_it(runs: MemoryRunStore, bulk: Bulk, operator: Operator) -> None:
     """All others would be refused for the same reason."""
     for _ in range(3):
         created(runs)
@@ -180,9 +178,7 @@ def test_whoever_moves_on_before_its_turn_is_left_alone(
     assert all("has moved on since it was found" in said for said in summary.examples)
 
 
-def test_a_rate_is_kept(
-    runs: MemoryRunStore, bulk: Bulk, operator: Operator, clock: Clock
-) -> None:
+def test_a_rate_is_kept(runs: MemoryRunStore, bulk: Bulk, operator: Operator, clock: Clock) -> None:
     """After a stall, what was missed within the last second is made up for, and not more."""
     for _ in range(40):
         created(runs, new_head())

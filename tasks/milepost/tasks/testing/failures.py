@@ -7,7 +7,9 @@ import json
 from ..head import RunStatus
 from ..query import RunQuery
 from ..runs.base import Claim, RunStore
+from ..transitions import Command
 from .case import RunStoreCase, cancelling, claimed, commit_of, new_bid, read
+from .intending import landing, redirecting
 
 
 def failed(store: RunStore, group: str) -> Claim:
@@ -46,6 +48,15 @@ class Failures(RunStoreCase):
         ]
         assert (found[0].first_at, found[0].last_at) == (heads[1].finished_at, heads[7].finished_at)
         assert [group.group for group in store.groups(limit=2)] == ["b", "a"]
+        store.intend(heads[0].run_id, redirecting(heads[0], Command.EDIT))
+        edited = read(store, heads[0].run_id)
+        assert store.settle(edited, landing(edited, RunStatus.FAILED))
+        assert store.groups() == found
+        store.resume(heads[7])
+        assert [group.group for group in store.groups()] == ["a", "c", "b"]
+        assert [group.group for group in store.groups(limit=2)] == ["a", "c"]
+        store.resume(heads[5])
+        assert [group.group for group in store.groups(limit=2)] == ["a", "b"]
 
     def test_who_loses_most_workers_comes_first(self, store: RunStore) -> None:
         once, twice, other = (claimed(store, bid=new_bid("ann")).head for _ in range(3))

@@ -22,6 +22,7 @@ from .case import (
     created,
     new_bid,
     new_head,
+    new_push,
     new_record,
     read,
 )
@@ -122,21 +123,29 @@ class Intending(RunStoreCase):
 
     def test_what_nobody_intends_is_not_settled(self, store: RunStore) -> None:
         head = created(store)
-        assert not store.settle(head, cancelled("c1", CheckpointKey(head.run_id, 1, 1).path))
+        path = CheckpointKey(head.run_id, 1, 1).path
+        assert not store.settle(head, cancelled("c1", path))
         assert read(store, head.run_id) == head
+        store.intend(head.run_id, redirecting(head))
+        head = read(store, head.run_id)
+        assert store.settle(head, landing(head))
+        after = read(store, head.run_id)
+        assert not store.settle(after, cancelled("c1", path))
+        assert read(store, head.run_id) == after
 
     def test_a_run_that_was_cancelled_goes_when_its_time_is_over(
         self, make_store: MakeStore
     ) -> None:
         store = make_store(TaskSettings(retention_seconds=0.3))
         log, head = self.make_log(store), new_head()
-        store.create(
-            head, record=new_record(head) if store.holds_log(log) else None, push=None
-        )
+        store.create(head, record=new_record(head) if store.holds_log(log) else None, push=None)
         store.intend(head.run_id, cancelling("c1"))
         intended = read(store, head.run_id)
         path = CheckpointKey(head.run_id, 1, intended.timeline).path
         assert store.settle(intended, cancelled("c1", path))
+        due = store.oldest_due()
+        assert due is not None
+        assert due <= store.now() + 300
         self.eventually(lambda: store.look() and store.get(head.run_id) is None)
         assert log.latest(head.run_id) is None
 
@@ -200,13 +209,14 @@ class Intending(RunStoreCase):
         assert record is None or log.get(record.key) == record
 
     def test_a_paused_run_stays_paused(self, store: RunStore) -> None:
-        head = created(store)
+        head = new_head()
+        store.create(head, record=None, push=new_push("go"))
         store.pause(head.run_id)
         store.intend(head.run_id, redirecting(head))
         head = read(store, head.run_id)
         assert store.settle(head, landing(head, RunStatus.PAUSED))
         after = read(store, head.run_id)
-        assert (after.status, after.stage) == (RunStatus.PAUSED, "first")
+        assert (after.status, after.stage, after.published_at) == (RunStatus.PAUSED, "first", 0)
         assert store.oldest_due() is None
         assert store.resume(after)
         claimed(store, after)
