@@ -9,7 +9,13 @@ from uuid import uuid4
 import pytest
 
 from integration.command_line import STAGES, Line, State
-from milepost.checkpointing import Misconfigured, NotFound, NotSerializable, Unavailable
+from milepost.checkpointing import (
+    InvalidName,
+    Misconfigured,
+    NotFound,
+    NotSerializable,
+    Unavailable,
+)
 from milepost.tasks import Conflict, RunStatus, StateInvalid, UnknownPipeline
 from milepost.tasks.runs import Claim
 from milepost.tasks.testing.case import new_bid
@@ -64,6 +70,18 @@ def test_a_run_goes_on_from_any_of_its_commits(line: Line) -> None:
         run.rewind(checkpoint_id="none")
     with pytest.raises(Misconfigured, match="either a stage or a checkpoint"):
         run.rewind()
+
+
+def test_the_way_back_leads_along_the_parents(line: Line) -> None:
+    """Not to what is younger and was left behind."""
+    run = line.steps(line.start(), 3)
+    due_d = run.checkpoint.metadata.checkpoint_id
+    run.rewind("a")
+    run.edit(patch={"n": 100})
+    line.step(run)
+    run.rewind(checkpoint_id=due_d)
+    run.rewind("b")
+    assert run.state == State(n=1, ran=["a"])
 
 
 def test_a_stage_in_flight_is_fenced_by_a_rewind(line: Line) -> None:
@@ -180,6 +198,8 @@ def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
         run.fork()
     with pytest.raises(Conflict, match="another input"):
         run.fork("b", run_id="the-fork")
+    with pytest.raises(InvalidName, match="run id"):
+        run.fork("b", run_id="../b")
     run.delete()
     assert fork.state.n == 14
 

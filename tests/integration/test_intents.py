@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from integration.command_line import STAGES, Line, State
+from milepost.checkpointing import Record, Unavailable
 from milepost.tasks import Conflict, Run, RunStatus
+from milepost.tasks.head import Head
 from milepost.tasks.runs import Claim
 from milepost.tasks.testing.case import cancelling, new_bid
 from milepost.tasks.testing.intending import redirecting
@@ -92,3 +97,81 @@ def test_what_was_begun_and_not_finished_leaves_runs_as_they_were(line: Line) ->
     for status in (RunStatus.FAILED, RunStatus.SCHEDULED):
         runs[status].retry()
         assert line.finish(runs[status]).ran == STAGES
+
+
+def test_a_run_that_moves_on_while_a_command_is_prepared_is_left_alone(line: Line) -> None:
+    """What the command was meant for is not what it would meet."""
+    run = line.steps(line.start(), 2)
+    intents = line.app.runtime.intents
+    encoded = intents._encoded
+
+    def too_late(*args: Any) -> Any:
+        intents._encoded = encoded  # type: ignore[method-assign]
+        line.step(run)
+        return encoded(*args)
+
+    intents._encoded = too_late  # type: ignore[method-assign,assignment]
+    with pytest.raises(Conflict, match="It has moved on meanwhile"):
+        run.rewind("a")
+    assert (run.status, run.head.stage) == (RunStatus.QUEUED, "d")
+    assert line.finish(run).ran == STAGES
+
+
+def test_what_a_reconciler_wrote_first_stands(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if it died before the head said so; a command that comes late goes on from that."""
+    if line.app.runtime.log_in_runs:
+        pytest.skip("checkpoint and head are written in one step")
+    run = line.steps(line.start(), 2)
+    runs, store = line.app.runs, line.app.checkpoints.store
+    put, settle = store.put, type(runs).settle
+
+    def dies(*_: Any) -> bool:
+        raise Unavailable("The reconciler's machine is gone.")
+
+    def overtaken(record: Record) -> None:
+        monkeypatch.setattr(store, "put", put)
+        monkeypatch.setattr(type(runs), "settle", dies)
+        with pytest.raises(Unavailable):
+            line.app.runtime.intents.complete(run.head)
+        monkeypatch.setattr(type(runs), "settle", settle)
+        put(record)
+
+    monkeypatch.setattr(store, "put", overtaken)
+    with pytest.raises(Conflict):
+        run.rewind("a")
+    assert (run.status, run.head.stage, run.state.ran) == (RunStatus.QUEUED, "c", ["a", "b"])
+    assert line.finish(run).ran == STAGES
+
+
+def test_a_run_is_not_cancelled_without_its_state_while_the_log_is_away(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state that cannot be read for good is another thing."""
+    run = line.steps(line.start(), 2)
+    store = line.app.checkpoints.store
+
+    def away(*_: Any) -> Record:
+        raise Unavailable("gone fishing")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "get", away)
+        with pytest.raises(Unavailable, match="gone fishing"):
+            run.cancel()
+        assert run.status is RunStatus.CANCELLING
+    run.cancel()
+    assert (run.status, run.state.ran) == (RunStatus.CANCELLED, ["a", "b"])
+
+
+def test_two_who_top_up_at_once_both_count(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = line.pipeline.start(State(), budget={"usd": 5})
+    runs = line.app.runs
+    set_budget = runs.set_budget
+
+    def raced(head: Head, budget: str) -> bool:
+        monkeypatch.setattr(runs, "set_budget", set_budget)
+        run.top_up(usd=1)
+        return set_budget(head, budget)
+
+    monkeypatch.setattr(runs, "set_budget", raced)
+    run.top_up(usd=2)
+    assert json.loads(run.head.budget) == {"usd": 8}
