@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,11 +31,16 @@ from milepost.tasks.testing.case import (
     MakeStore,
     claimed,
     commit_of,
+    created,
     new_bid,
     new_head,
     new_push,
     new_record,
+    read,
 )
+from milepost.tasks.testing.intending import landing, redirecting
+from milepost.tasks.transitions import Command
+from support.waiting import eventually
 
 
 class TestMemoryRunStore(RunStoreContract):
@@ -245,4 +251,21 @@ def test_a_page_is_searched_for_in_so_many_runs_at_most(
         searched += 1
     assert [head.run_id for head in page.items] == [wanted.run_id]
     assert searched > 1
+    store.close()
+
+
+def test_a_failed_run_that_is_edited_does_not_make_its_group_older(redis_url: str) -> None:
+    """In its shard, the group stands where the latest of its failures was."""
+    store, shard = RedisRunStore(redis_url), prefix_of("run-0")
+    names = [name for n in range(5_000) if prefix_of(name := f"run-{n}") == shard][:3]
+    heads = []
+    for name, group in zip(names, "aba", strict=True):
+        claim = claimed(store, created(store, new_head(name)))
+        store.fail(claim, json.dumps({"group": group}), None)
+        heads.append(read(store, name))
+        eventually(lambda at=heads[-1].finished_at: store.now() > at, 5)  # type: ignore[misc]
+    store.intend(names[0], redirecting(heads[0], Command.EDIT))
+    intended = read(store, names[0])
+    assert store.settle(intended, landing(intended, RunStatus.FAILED))
+    assert [group.group for group in store.groups()] == ["a", "b"]
     store.close()

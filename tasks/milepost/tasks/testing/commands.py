@@ -99,6 +99,27 @@ class Commands(RunStoreCase):
         assert not store.resume(paused)
         assert not store.resume(read(store, head.run_id))
 
+    def test_a_pause_or_failure_of_an_earlier_stage_or_try_is_not_ended(
+        self, store: RunStore
+    ) -> None:
+        head = created(store)
+        store.pause(head.run_id)
+        paused = read(store, head.run_id)
+        assert store.resume(paused)
+        claim = claimed(store, head)
+        store.advance(claim, commit_of(claim))
+        store.pause(head.run_id)
+        assert not store.resume(paused)
+        assert store.resume(read(store, head.run_id))
+        store.fail(claimed(store, head), "{}", None)
+        failed = read(store, head.run_id)
+        assert store.resume(failed)
+        claim = claimed(store, head)
+        assert claim.token > failed.token
+        store.fail(claim, "{}", None)
+        assert not store.resume(failed)
+        assert read(store, head.run_id).status is RunStatus.FAILED
+
     def test_only_runs_at_rest_are_deleted(self, store: RunStore) -> None:
         head = created(store)
         assert store.delete(head.run_id) is RunStatus.QUEUED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..failure import fingerprint
 from ..head import RunStatus
 from ..query import RunQuery
 from ..runs.base import Claim, RunStore
@@ -89,6 +90,7 @@ class Failures(RunStoreCase):
         assert store.struggling() == []
         (group,) = store.groups()
         assert (group.example.failure or {})["type"] == "WorkerLost"
+        assert group.group == fingerprint("orders", "first", "WorkerLost")
         other = claimed(store, bid=new_bid("ann"))
         store.bury("ann", "child")
         claimed(store, other.head, new_bid("ann"))

@@ -77,9 +77,12 @@ class Intending(RunStoreCase):
 
     @pytest.mark.parametrize("begin", [cancelling("c1"), None])
     def test_what_nobody_finishes_is_shown(self, store: RunStore, begin: Intent | None) -> None:
-        head = created(store)
+        head = created(store, delay_ms=3_600_000)
         store.intend(head.run_id, begin or redirecting(head))
         assert store.look().heads == ()
+        due = store.oldest_due()
+        assert due is not None
+        assert due <= store.now() + 10_000
         assert self.looked_at(store, head.run_id).intent in ("c1", "r1")
 
     def test_a_completed_run_is_not_cancelled(self, store: RunStore) -> None:
