@@ -254,8 +254,8 @@ def test_a_page_is_searched_for_in_so_many_runs_at_most(
     store.close()
 
 
-def test_a_failed_run_that_is_edited_does_not_make_its_group_older(redis_url: str) -> None:
-    """In its shard, the group stands where the latest of its failures was."""
+def test_a_group_stands_where_its_latest_failure_is(redis_url: str) -> None:
+    """In its shard, too: be an older one edited, or the latest retried."""
     store, shard = RedisRunStore(redis_url), prefix_of("run-0")
     names = [name for n in range(5_000) if prefix_of(name := f"run-{n}") == shard][:3]
     heads = []
@@ -268,4 +268,6 @@ def test_a_failed_run_that_is_edited_does_not_make_its_group_older(redis_url: st
     intended = read(store, names[0])
     assert store.settle(intended, landing(intended, RunStatus.FAILED))
     assert [group.group for group in store.groups()] == ["a", "b"]
+    assert store.resume(heads[2])
+    assert [group.group for group in store.groups()] == ["b", "a"]
     store.close()

@@ -114,8 +114,8 @@ class Commands(RunStoreCase):
         store.fail(claimed(store, head), "{}", None)
         failed = read(store, head.run_id)
         assert store.resume(failed)
+        assert read(store, head.run_id).token > failed.token
         claim = claimed(store, head)
-        assert claim.token > failed.token
         store.fail(claim, "{}", None)
         assert not store.resume(failed)
         assert read(store, head.run_id).status is RunStatus.FAILED
