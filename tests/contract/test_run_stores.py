@@ -271,3 +271,14 @@ def test_a_group_stands_where_its_latest_failure_is(redis_url: str) -> None:
     assert store.resume(heads[2])
     assert [group.group for group in store.groups()] == ["b", "a"]
     store.close()
+
+
+def test_a_page_is_full_though_one_shard_has_all_of_it(redis_url: str) -> None:
+    """Each shard is asked for little more than its share at first."""
+    store, shard = RedisRunStore(redis_url), prefix_of("run-0")
+    names = [name for n in range(50_000) if prefix_of(name := f"run-{n}") == shard][:40]
+    store.create_many(new_head(), [Birth(name, "d", "c") for name in names])
+    page = store.find(limit=30)
+    assert [head.run_id for head in page.items] == names[:-31:-1]
+    assert page.cursor is not None
+    store.close()

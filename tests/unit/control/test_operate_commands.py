@@ -132,16 +132,17 @@ def test_named_runs_are_not_chosen_as_well(desk: Desk, option: str) -> None:
 
 
 def test_behind_a_canary_that_gets_past_its_stage_go_the_others(desk: Desk) -> None:
-    """The canary is the one of them that is youngest."""
+    """The canary is the youngest of them that has failed."""
     desk.failed()
     youngest = desk.failed()
+    created(desk.runs)
 
     def advance(head: Head) -> None:
         claim = claimed(desk.runs, head)
         desk.runs.advance(claim, commit_of(claim))
 
     desk.then = advance
-    shown = obeyed(operate_commands.retry, "--group", "g", "--canary", "1m").output
+    shown = obeyed(operate_commands.retry, "--pipeline", "orders", "--canary", "1m").output
     assert f"Canary {youngest.run_id} got past first." in shown
     assert desk.retried == [youngest.run_id]
     assert [command for command, _, _ in desk.applied] == [Command.RETRY]
