@@ -10,6 +10,7 @@ import pytest
 
 from integration.command_line import STAGES, Line, State
 from milepost.checkpointing import (
+    InvalidName,
     Misconfigured,
     NotFound,
     NotSerializable,
@@ -68,6 +69,18 @@ def test_a_run_goes_on_from_any_of_its_commits(line: Line) -> None:
         run.rewind(checkpoint_id="none")
     with pytest.raises(Misconfigured, match="either a stage or a checkpoint"):
         run.rewind()
+
+
+def test_the_way_back_leads_along_the_parents(line: Line) -> None:
+    """Not to what is younger and was left behind."""
+    run = line.steps(line.start(), 3)
+    due_d = run.checkpoint.metadata.checkpoint_id
+    run.rewind("a")
+    run.edit(patch={"n": 100})
+    line.step(run)
+    run.rewind(checkpoint_id=due_d)
+    run.rewind("b")
+    assert run.state == State(n=1, ran=["a"])
 
 
 def test_a_stage_in_flight_is_fenced_by_a_rewind(line: Line) -> None:
@@ -205,8 +218,61 @@ def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
         run.fork()
     with pytest.raises(Conflict, match="another input"):
         run.fork("b", run_id="the-fork")
+    with pytest.raises(InvalidName, match="run id"):
+        run.fork("b", run_id="../b")
     run.delete()
     assert fork.state.n == 14
+
+
+def test_a_fork_is_for_whom_the_first_run_was(line: Line) -> None:
+    """It has tags, tenant, priority and budget of the other, whose checkpoint its first one names."""
+    run = line.pipeline.start(
+        State(), tags=["eu", "night"], tenant="acme", priority=3, budget={"usd": 5}
+    )
+    line.step(run)
+
+    one, other = run.head, run.fork().head
+
+    assert (other.tags, other.tenant) == (("eu", "night"), "acme")
+    assert (other.run_priority, other.priority) == (one.run_priority, one.priority) == ("3", 3)
+    assert (other.budget, other.stage) == (one.budget, "b")
+    first = line.app.run(other.run_id).checkpoint.metadata
+    assert (first.parent, first.stage, first.sequence) == (one.checkpoint_id, "a", 0)
+    assert first.note == f"forked from {other.origin}"
+
+
+def test_what_goes_on_is_published_at_once(line: Line) -> None:
+    """Nobody waits for the reconciler."""
+    failed, paused, done = (line.steps(line.start(broken=n == 0), 3) for n in range(3))
+    failed.retry()
+    paused.pause()
+    paused.resume()
+    line.finish(done).ran.clear()
+    done.rewind("b")
+    for run in (failed, paused, done, done.fork("a")):
+        assert run.status is RunStatus.QUEUED
+        assert run.head.published_at > 0
+
+
+def test_what_the_stage_behind_cannot_do_with_keeps_a_run_from_being_skipped(line: Line) -> None:
+    """The state is the one that the skipped stage would have got."""
+    counts = line.app.pipeline("counts")
+
+    @counts.stage
+    def count(state: dict[str, int]) -> dict[str, int]:
+        return {"n": 1}
+
+    @counts.stage
+    def report(state: State) -> State:
+        return state
+
+    run = counts.start({"n": "none yet"})
+    before = run.head
+    with pytest.raises(StateInvalid, match=r"stage report expects: state\.n"):
+        run.skip()
+    with pytest.raises(Conflict, match="has no checkpoint from before stage report"):
+        run.fork("report")
+    assert run.head == before
 
 
 def test_two_peoples_equal_top_ups_both_count(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

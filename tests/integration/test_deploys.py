@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -325,3 +326,16 @@ def test_the_fingerprint_tells_codes_apart(deploys: Deploys) -> None:
     assert len({of("a", "b"), of("b", "a"), of("a"), of("a", "b", "c")}) == 4
     run = deploys.app("a", "b").start("line", {})
     assert run.head.fingerprint == of("a", "b")
+
+
+def test_a_rewound_run_is_of_the_version_that_rewound_it(deploys: Deploys) -> None:
+    """Its head says which stages are before it now."""
+    run_id = begun(deploys.app("a", "b", "c"), 2)
+    new = deploys.app("a", "x", "b", "c", version="2")
+
+    new.run(run_id).rewind("b")
+
+    head, pipeline = new.run(run_id).head, new.pipelines["line"]
+    assert (head.version, head.fingerprint) == ("2", pipeline.fingerprint)
+    assert (head.stage, head.stages_done, head.stages_total) == ("b", 2, 4)
+    assert json.loads(head.plan) == ["a", "x", "b", "c"]

@@ -125,6 +125,28 @@ def test_a_new_life_of_a_run_id_takes_nothing_of_an_earlier_one(
     assert run.state == {**state, **dict.fromkeys(STAGES, 2)}
 
 
+@pytest.mark.parametrize(("pipeline", "steps"), [("still", 1), ("other", 0)])
+def test_an_earlier_life_that_looks_like_an_input_is_none(
+    split: Lab, redis_url: str, pipeline: str, steps: int
+) -> None:
+    """A stage may have left the state as it was, and another pipeline may have had the same."""
+    for name in ("still", "other"):
+        line = split.app.pipeline(name)
+        for stage in ("a", "b"):
+            line.stage(name=stage)(lambda state: state)
+    with forgotten(redis_url, "alike"):
+        earlier = split.app.start(pipeline, {"n": 1}, run_id="alike")
+        for _ in range(steps):
+            split.step(earlier)
+
+    run = split.app.start("still", {"n": 1}, run_id="alike")
+
+    assert (run.head.timeline, run.head.sequence, run.head.stage) == (1, 0, "a")
+    assert run.checkpoint.metadata.pipeline == "still"
+    assert run.head.key.sequence == 0
+    split.finish(run)
+
+
 def test_a_start_that_comes_second_leaves_nothing_behind(
     split: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

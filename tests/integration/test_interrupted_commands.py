@@ -1,4 +1,4 @@
-"""Commands that are interrupted or overtaken, with everything in one Redis, the log in S3, and all in SQLite."""
+"""Commands that are interrupted or overtaken, wherever runs and log are kept."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from milepost.checkpointing import (
     Record,
     Unavailable,
 )
-from milepost.tasks import Conflict, Run, RunStatus, UnknownRun
-from milepost.tasks.runs import RunStore
+from milepost.tasks import Conflict, RunStatus, UnknownRun
 from support.waiting import eventually
 
 
@@ -46,7 +45,7 @@ def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Li
         # It takes no code: workers that know nothing of the run may look first.
         known = dict(line.app.versions)
         line.app.versions.clear()
-        _pass_leases(line, run)
+        line.pass_leases(run)
         line.app.versions.update(known)
 
         assert run.status is (RunStatus.PAUSED if pause else RunStatus.QUEUED)
@@ -76,7 +75,7 @@ def test_what_cannot_be_read_keeps_no_run_redirecting(
             run.rewind("a")
     line.app.checkpoints.store.delete(lost.key)
 
-    _pass_leases(line, run)
+    line.pass_leases(run)
 
     head = run.head
     assert (head.status, head.at, head.stage) == (before, lost.at, lost.stage)
@@ -109,7 +108,7 @@ def test_a_damaged_checkpoint_of_an_operator_keeps_no_run_redirecting(
     store.delete(key)
     store.put(Record(key, b"no header", b"no body"))
 
-    _pass_leases(line, run)
+    line.pass_leases(run)
 
     assert (run.status, run.head.stage, run.head.at) == (RunStatus.QUEUED, "c", head.at)
     assert line.step(run) == "failed", "it stands where the commit of the stage would"
@@ -136,7 +135,7 @@ def test_an_operator_who_dies_after_the_checkpoint_is_obeyed(
         run.rewind("b")
     monkeypatch.setattr(type(runs), "settle", settle)
 
-    _pass_leases(line, run)
+    line.pass_leases(run)
 
     assert (run.status, run.head.stage, run.state.ran) == (RunStatus.QUEUED, "b", ["a"])
     assert line.finish(run).ran == STAGES
@@ -228,15 +227,3 @@ def test_a_deletion_that_is_interrupted_is_ended(
     assert app.checkpoints.store.latest(run.id) is None
     with pytest.raises(UnknownRun):
         run.delete()
-
-
-def _pass_leases(line: Line, run: Run) -> None:
-    """Look until the reconciler has dealt with what was begun."""
-    runs: RunStore = line.app.runs
-    assert runs is line.app.runtime.runs
-
-    def over() -> bool:
-        line.app.runtime.reconciler.look()
-        return run.status is not RunStatus.REDIRECTING
-
-    eventually(over, 20)

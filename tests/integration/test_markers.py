@@ -116,6 +116,18 @@ def test_a_run_that_is_to_begin_later_does(files: Site) -> None:
     assert files.app.run("later").status is RunStatus.SCHEDULED
 
 
+def test_what_was_granted_is_told_at_once(files: Site) -> None:
+    """A commit may be far off."""
+    files.app.start("line", {}, run_id="run", budget={"usd": 10})
+    run = files.app.run("run")
+    files.step(run)
+    run.top_up(usd=5)
+    budget = run.head.budget
+    files.lose_runs()
+    files.recover()
+    assert run.head.budget == budget
+
+
 def test_what_was_spent_and_granted_is_known(files: Site) -> None:
     files.app.start("line", {"fails": "b"}, run_id="run", budget={"usd": 10, "attempts": 9})
     run = files.app.run("run")

@@ -69,7 +69,7 @@ def _operating(command: Command) -> Callable[[Callable[..., Any]], click.Command
 @click.option(
     "--canary",
     metavar="DURATION",
-    help="First retry the one that failed last, and the others only if it gets past its stage in this time.",
+    help="First retry the youngest of them, and the others only if it gets past its stage in this time.",
 )
 def retry() -> dict[str, Any]:
     """Let failed runs go on at the stage that failed, and scheduled ones now."""

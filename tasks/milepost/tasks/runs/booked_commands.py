@@ -246,7 +246,7 @@ class BookedCommands(RunStore):
                 case RunStatus.PAUSED:
                     now = book.change(head.run_id, error="", **_AFRESH)
                     claims.rest(book.change(head.run_id, status=RunStatus.PAUSED))
-                case RunStatus.SCHEDULED if not now.pause:
+                case RunStatus.SCHEDULED:
                     book.change(head.run_id, error="", **_AFRESH)
                     book.change(head.run_id, status=RunStatus.SCHEDULED)
                     book.look_at(head.run_id, due_before)

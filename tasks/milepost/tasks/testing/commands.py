@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from milepost.checkpointing import CheckpointKey
 
 from ..head import RunStatus
@@ -18,7 +20,9 @@ from .case import (
     deleted,
     deleting,
     new_bid,
+    new_head,
     new_push,
+    new_record,
     read,
 )
 
@@ -102,6 +106,27 @@ class Commands(RunStoreCase):
         assert not store.resume(paused)
         assert not store.resume(read(store, head.run_id))
 
+    def test_a_pause_or_failure_of_an_earlier_stage_or_try_is_not_ended(
+        self, store: RunStore
+    ) -> None:
+        head = created(store)
+        store.pause(head.run_id)
+        paused = read(store, head.run_id)
+        assert store.resume(paused)
+        claim = claimed(store, head)
+        store.advance(claim, commit_of(claim))
+        store.pause(head.run_id)
+        assert not store.resume(paused)
+        assert store.resume(read(store, head.run_id))
+        store.fail(claimed(store, head), "{}", None)
+        failed = read(store, head.run_id)
+        assert store.resume(failed)
+        assert read(store, head.run_id).token > failed.token
+        claim = claimed(store, head)
+        store.fail(claim, "{}", None)
+        assert not store.resume(failed)
+        assert read(store, head.run_id).status is RunStatus.FAILED
+
     def test_only_runs_at_rest_are_deleted(self, store: RunStore) -> None:
         head = created(store)
         assert deleted(store, head.run_id) is RunStatus.QUEUED
@@ -163,4 +188,16 @@ class Commands(RunStoreCase):
         claim = claimed(store)
         store.advance(claim, commit_of(claim, None))
         assert deleted(store, claim.head.run_id) is None
+        assert store.oldest_due() is None
+        assert store.look().heads == ()
         assert created(store, claim.head).sequence == 0
+
+    def test_the_log_of_a_deleted_run_goes_with_it(self, store: RunStore) -> None:
+        log, head = self.make_log(store), new_head()
+        if not store.holds_log(log):
+            pytest.skip("this store keeps no log")
+        store.create(head, record=new_record(head), push=None)
+        store.pause(head.run_id)
+        deleted(store, head.run_id)
+        assert log.latest(head.run_id) is None
+        assert log.runs().items == ()

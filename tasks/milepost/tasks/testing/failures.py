@@ -7,9 +7,11 @@ from itertools import count, islice
 
 from milepost.checkpointing.redis_connection import prefix_of
 
+from ..failure import fingerprint
 from ..head import RunStatus
 from ..query import RunQuery
 from ..runs.base import Advance, Claim, RunStore
+from ..transitions import Command
 from .case import (
     RunStoreCase,
     cancelling,
@@ -47,6 +49,40 @@ class Failures(RunStoreCase):
         assert [head.run_id for head in found] == [runs[3], runs[2], runs[0]]
         assert store.find(RunQuery.of(RunStatus.FAILED, group="b")).items[0].run_id == runs[1]
 
+    def test_the_latest_failure_comes_first(self, store: RunStore) -> None:
+        heads = []
+        for group in ("a", "b", "a", "a", "a", "c", "a", "b"):
+            head = read(store, failed(store, group).head.run_id)
+            heads.append(head)
+            self.eventually(lambda at=head.finished_at: store.now() > at)  # type: ignore[misc]
+        found = store.groups()
+        assert [(group.group, group.count) for group in found] == [("b", 2), ("a", 5), ("c", 1)]
+        assert [group.example.run_id for group in found] == [
+            heads[place].run_id for place in (7, 6, 5)
+        ]
+        assert (found[0].first_at, found[0].last_at) == (heads[1].finished_at, heads[7].finished_at)
+        assert [group.group for group in store.groups(limit=2)] == ["b", "a"]
+        store.intend(heads[0].run_id, redirecting(heads[0], Command.EDIT))
+        edited = read(store, heads[0].run_id)
+        assert store.settle(edited, landing(edited, RunStatus.FAILED))
+        assert store.groups() == found
+        store.resume(heads[7])
+        assert [group.group for group in store.groups()] == ["a", "c", "b"]
+        assert [group.group for group in store.groups(limit=2)] == ["a", "c"]
+        store.resume(heads[5])
+        assert [group.group for group in store.groups(limit=2)] == ["a", "b"]
+
+    def test_who_loses_most_workers_comes_first(self, store: RunStore) -> None:
+        once, twice, other = (claimed(store, bid=new_bid("ann")).head for _ in range(3))
+        store.bury("ann", "owner")
+        claimed(store, twice, new_bid("bob"))
+        store.bury("bob", "owner")
+        assert store.struggling()[0].run_id == twice.run_id
+        assert [head.run_id for head in store.struggling(limit=1)] == [twice.run_id]
+        assert {head.run_id for head in store.struggling()} == {
+            head.run_id for head in (once, twice, other)
+        }
+
     def test_a_run_that_is_not_failed_any_more_is_in_no_group(self, store: RunStore) -> None:
         retried, gone, cancelled = (failed(store, "a").head for _ in range(3))
         store.resume(read(store, retried.run_id))
@@ -67,6 +103,7 @@ class Failures(RunStoreCase):
         assert store.struggling() == []
         (group,) = store.groups()
         assert (group.example.failure or {})["type"] == "WorkerLost"
+        assert group.group == fingerprint("orders", "first", "WorkerLost")
         other = claimed(store, bid=new_bid("ann"))
         store.bury("ann", "child")
         claimed(store, other.head, new_bid("ann"))

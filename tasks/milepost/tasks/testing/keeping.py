@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..runs.base import RunStore
-from ..runs.registry import Note
+from ..runs.registry import ASIDE_KEPT, NOTES_OF_ALL, Note
 from .case import RunStoreCase, created, deleted
 
 
@@ -68,3 +68,28 @@ class Keeping(RunStoreCase):
         store.note(*(Note(run, "ann", "edit", str(number)) for number in range(120)))
         notes = store.notes(run, limit=500)
         assert [notes[0].detail, len(notes) >= 100] == ["119", True]
+
+    def test_of_all_notes_the_last_are_kept(self, store: RunStore) -> None:
+        store.note(*(Note("", "ann", "edit", str(number)) for number in range(NOTES_OF_ALL)))
+        store.note(*(Note("", "bob", "edit", str(number)) for number in range(3)))
+        notes = store.notes(limit=2 * NOTES_OF_ALL)
+        assert len(notes) == NOTES_OF_ALL
+        assert (notes[0].by, notes[-1].by, notes[-1].detail) == ("bob", "ann", "3")
+
+    def test_of_what_is_put_aside_the_last_are_kept(self, store: RunStore) -> None:
+        for number in range(ASIDE_KEPT + 3):
+            store.put_aside("no stage", str(number))
+        entries = store.aside(2 * ASIDE_KEPT)
+        assert len(entries) == ASIDE_KEPT
+        assert entries[-1]["message"] == "3"
+
+    def test_notes_on_an_earlier_life_are_not_told(self, store: RunStore) -> None:
+        head = created(store)
+        store.note(Note(head.run_id, "ann", "pause"))
+        assert [note.by for note in store.notes_on(head)] == ["ann"]
+        store.pause(head.run_id)
+        over = store.now() + 2
+        self.eventually(lambda: store.now() > over)
+        deleted(store, head.run_id)
+        again = created(store, head)
+        assert store.notes_on(again) == []

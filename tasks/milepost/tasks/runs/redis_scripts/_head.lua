@@ -57,7 +57,10 @@ end
 local function leave_group(run)
   local group = group_of(run)
   redis.call('ZREM', P .. 'group:' .. group, run)
-  if redis.call('EXISTS', P .. 'group:' .. group) == 0 then
+  local last = redis.call('ZREVRANGE', P .. 'group:' .. group, 0, 0, 'WITHSCORES')
+  if last[2] then
+    redis.call('ZADD', P .. 'groups', last[2], group)
+  else
     redis.call('ZREM', P .. 'groups', group)
   end
 end

@@ -23,7 +23,7 @@ else
   if wanted == 'paused' then
     become(run, wanted)
     rest(run)
-  elseif wanted == 'scheduled' and redis.call('HGET', KEYS[1], 'pause') ~= '1' then
+  elseif wanted == 'scheduled' then
     become(run, wanted)
     due(run, tonumber(due_before))
   else
