@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from milepost.checkpointing import MilepostError
 from milepost.tasks import Milepost
@@ -43,6 +44,14 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
     """
     settings = settings or ApiSettings()
     site, metrics = Site(app, settings), ApiMetrics()
+    middleware = [
+        Middleware(Front, metrics=metrics),
+        Middleware(dashboard.SessionIdentity, host=site),
+    ]
+    if settings.api_trusted_proxies:
+        proxies = [str(network) for network in settings.api_trusted_proxies]
+        # The outermost: all others go by what the client really asked.
+        middleware.insert(0, Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies))
 
     api = FastAPI(
         title="Milepost",
@@ -52,10 +61,7 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        middleware=[
-            Middleware(Front, metrics=metrics),
-            Middleware(dashboard.SessionIdentity, host=site),
-        ],
+        middleware=middleware,
         exception_handlers={
             Problem: on_problem,
             MilepostError: on_milepost_error,

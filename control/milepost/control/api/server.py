@@ -36,6 +36,7 @@ def server_config(
         log_level=loglevel.lower(),
         access_log=access_log,
         server_header=False,
+        # The application looks at them itself, whatever server it runs in: see `api_trusted_proxies`.
         proxy_headers=False,
         limit_concurrency=settings.api_connections,
         timeout_graceful_shutdown=_GRACE_SECONDS,

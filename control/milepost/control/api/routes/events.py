@@ -6,7 +6,6 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -21,6 +20,7 @@ from ..event_stream import DROPPED, END, EventStream, events
 from ..feed import Subscription
 from ..identity import Identity, requires
 from ..keys import Scope
+from ..origin import is_own_origin
 from ..problems import INVALID, Problem, problem_of
 from ..route import ApiRoute
 from ..site import Here, Site
@@ -172,5 +172,4 @@ def _filter(socket: WebSocket) -> RunFilter:
 
 def _is_own(socket: WebSocket) -> bool:
     """Whether no page of another site has opened the socket: browsers say who did."""
-    origin = socket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+    return "origin" not in socket.headers or is_own_origin(socket)
