@@ -69,7 +69,7 @@ MALFORMED = Kind("malformed-json", 400, "The body is no JSON that is accepted")
 INVALID = Kind("invalid-request", 422, "The request is not what was expected")
 TOO_MANY = Kind("too-many-requests", 429, "Too many requests")
 INTERNAL = Kind("internal", 500, "Something went wrong here", "It was logged.")
-BUSY = Kind("busy", 503, "Too many event streams")
+BUSY = Kind("busy", 503, "Too much at once")
 
 OF_ERRORS: tuple[tuple[type[MilepostError], Kind], ...] = (
     (UnknownRun, Kind("unknown-run", 404, "No such run")),

@@ -66,7 +66,10 @@ class ApiSettings(Environment):
     """How long one bulk request works; what is left then is done by the same request again."""
 
     api_streams: int = Field(default=1_000, ge=1)
-    """How many event streams and WebSockets are served at once."""
+    """How many event streams, WebSockets and waits for a run are served at once."""
+
+    api_streams_per_key: int = Field(default=200, ge=1)
+    """How many of them one key may have."""
 
     api_stream_backlog: int = Field(default=256, ge=1)
     """How many events may wait for a slow client before it is dropped."""

@@ -19,6 +19,7 @@ from .feed import Feed
 from .glances import Glance, Glances
 from .identity import Identities, Identity
 from .keys import Keys
+from .places import Places
 from .rates import Rates
 from .settings import ApiSettings
 
@@ -40,6 +41,9 @@ class Site:
         self.rates = Rates(settings.api_rate_per_second, settings.api_rate_burst)
         self.glances = Glances(app.runs, self.call)
         self.feed = Feed(app.runs, settings, self.call)
+        self.followers = Places(
+            "event streams and waits", settings.api_streams_per_key, settings.api_streams
+        )
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what may wait for a store, in a thread."""

@@ -65,12 +65,13 @@ async def follow_runs(
 async def _stream(
     site: Site, identity: Identity, query: RunQuery, head: Head | None, after: str | None
 ) -> Response:
-    stack = AsyncExitStack()
     run_id = head.run_id if head else None
-    told = await stack.enter_async_context(
-        site.feed.follow(query, run_id=run_id, current=head, after=after)
-    )
-    return EventStream(site, identity, stack, told)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(site.followers.taken(identity))
+        told = await stack.enter_async_context(
+            site.feed.follow(query, run_id=run_id, current=head, after=after)
+        )
+        return EventStream(site, identity, stack.pop_all(), told)
 
 
 @sockets.websocket("/v1/runs/{run_id}/ws")
@@ -99,8 +100,10 @@ async def _serve(socket: WebSocket, run_id: str | None) -> None:
             query = _filter(socket).query(identity.tenant)
         else:
             head = await site.call(site.head, run_id, identity)
-        async with site.feed.follow(query, run_id=run_id, current=head) as told:
-            await _send(site, socket, identity, told)
+        following = site.feed.follow(query, run_id=run_id, current=head)
+        with site.followers.taken(identity):
+            async with following as told:
+                await _send(site, socket, identity, told)
     except (Problem, MilepostError) as error:
         problem = error if isinstance(error, Problem) else problem_of(error)
         code = _GONE if problem.kind.status == 404 else _POLICY
