@@ -203,7 +203,10 @@ def test_a_key_has_so_many_streams_and_waits_at_once(app: Milepost) -> None:
                     assert refused.headers["content-type"] == "application/problem+json"
                     assert refused.headers["retry-after"] == "2"
                     assert refused.json()["type"].endswith("#too-many-requests")
-                    assert "may have 2 event streams and waits" in refused.json()["detail"]
+                    assert (
+                        "as many event streams and waits as it may at once: 2"
+                        in refused.json()["detail"]
+                    )
                 assert http.get("/v1/runs/one/wait?timeout=0").status_code == 200
                 third = connect(socket, additional_headers=header)
                 with third, pytest.raises(ConnectionClosed) as closed:

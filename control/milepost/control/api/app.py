@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -53,6 +55,11 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
         # The outermost: all others go by what the client really asked.
         middleware.insert(0, Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies))
 
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await site.close()
+
     api = FastAPI(
         title="Milepost",
         version=version("milepost"),
@@ -61,6 +68,7 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
         middleware=middleware,
         exception_handlers={
             Problem: on_problem,

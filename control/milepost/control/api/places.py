@@ -48,10 +48,10 @@ class Places:
         with self._lock:
             if self._by_key[holder.key_id] >= self._each:
                 kind = TOO_MANY
-                told = f"The key {holder.name} may have {self._each} {self._what} at once."
+                told = f"The key {holder.name} has as many {self._what} as it may at once: {self._each}."
             elif self._by_key.total() >= self._most:
                 kind = BUSY
-                told = f"{self._most} {self._what} are all there may be at once."
+                told = f"There are as many {self._what} as may be at once: {self._most}."
             else:
                 self._by_key[holder.key_id] += 1
                 return

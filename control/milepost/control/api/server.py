@@ -44,11 +44,11 @@ def server_config(
 
 
 class ApiServer(uvicorn.Server):
-    """Uvicorn, but streams are ended when it is told to stop: it waits for whatever has not ended."""
+    """Uvicorn, but what takes long is ended when it is told to stop: it waits for whatever has not ended."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End streams, let requests finish, and stop."""
+        """End streams and bulk commands, let requests finish, and stop."""
         app = self.config.app
         assert isinstance(app, FastAPI)
-        await app.state.site.feed.close()
+        await app.state.site.close()
         await super().shutdown(sockets)

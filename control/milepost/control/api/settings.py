@@ -65,6 +65,12 @@ class ApiSettings(Environment):
     api_bulk_seconds: float = Field(default=300.0, gt=0)
     """How long one bulk request works; what is left then is done by the same request again."""
 
+    api_bulk_jobs: int = Field(default=8, ge=1)
+    """How many bulk commands go on at once, of requests and of the dashboard."""
+
+    api_bulk_jobs_per_key: int = Field(default=4, ge=1)
+    """How many of them one key may have."""
+
     api_streams: int = Field(default=1_000, ge=1)
     """How many event streams, WebSockets and waits for a run are served at once."""
 

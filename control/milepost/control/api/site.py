@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, ParamSpec, TypeVar
@@ -14,6 +15,7 @@ from starlette.requests import HTTPConnection
 from milepost.tasks import Head, Milepost, UnknownRun
 from milepost.tasks.lifecycle import Lifecycle
 
+from ..dashboard.bulk_jobs import BulkJobs
 from .etag import check_match
 from .feed import Feed
 from .glances import Glance, Glances
@@ -25,7 +27,6 @@ from .settings import ApiSettings
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_LONG_CALLS = 4
 
 
 class Site:
@@ -36,7 +37,9 @@ class Site:
         self.settings = settings
         self.keys = Keys(app.runs)
         self._threads = CapacityLimiter(settings.api_threads)
-        self._long = CapacityLimiter(_LONG_CALLS)
+        self._long = CapacityLimiter(settings.api_bulk_jobs)
+        self.closing = threading.Event()
+        """Set when the server ends: what takes long is to end, too."""
         self.identities = Identities(self.keys, self.call)
         self.rates = Rates(settings.api_rate_per_second, settings.api_rate_burst)
         self.glances = Glances(app.runs, self.call)
@@ -44,6 +47,16 @@ class Site:
         self.followers = Places(
             "event streams and waits", settings.api_streams_per_key, settings.api_streams
         )
+        self.bulk_places = Places(
+            "bulk commands", settings.api_bulk_jobs_per_key, settings.api_bulk_jobs
+        )
+        self.jobs = BulkJobs(app, self.bulk_places)
+
+    async def close(self) -> None:
+        """End streams, waits and bulk commands; what these have done stands. Closing twice is harmless."""
+        self.closing.set()
+        await self.feed.close()
+        await anyio.to_thread.run_sync(self.jobs.close)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what may wait for a store, in a thread."""
@@ -54,7 +67,7 @@ class Site:
         return await anyio.to_thread.run_sync(function, *args, limiter=self._threads)
 
     async def call_long(self, function: Callable[[], T]) -> T:
-        """Call what may take minutes; others are not kept waiting by it, but by a few of its like."""
+        """Call what may take minutes and has one of `bulk_places`; others are not kept waiting by it."""
         return await anyio.to_thread.run_sync(function, limiter=self._long, abandon_on_cancel=True)
 
     def head(self, run_id: str, identity: Identity) -> Head:
