@@ -16,7 +16,7 @@ from milepost.tasks import Head, Milepost, UnknownRun
 from milepost.tasks.lifecycle import Lifecycle
 
 from ..dashboard.bulk_jobs import BulkJobs
-from .etag import check_match
+from .etag import is_match
 from .feed import Feed
 from .glances import Glance, Glances
 from .identity import Identities, Identity
@@ -98,11 +98,16 @@ class Site:
         """Do something to a run in the name of who asks, and return the run as it is then; None: gone.
 
         Raises:
-            Problem: It has moved on since *if_match* was true of it.
+            MovedOn: It does not stand where *if_match* says, now or in the step in which it would be done.
         """
-        check_match(if_match, self.head(run_id, identity))
-        do(self.app.lifecycle.on_behalf_of(identity.name))
+        do(self.lifecycle(run_id, identity, if_match))
         return self.app.runs.get(run_id)
+
+    def lifecycle(self, run_id: str, identity: Identity, if_match: str | None) -> Lifecycle:
+        """Return the commands for a run in the name of who asks; raises as `command` does."""
+        head = self.head(run_id, identity)
+        commands = self.app.lifecycle.on_behalf_of(identity.name)
+        return commands.only_if(head) if is_match(if_match, head) else commands
 
 
 def _may_see(identity: Identity, head: Head) -> bool:

@@ -15,7 +15,6 @@ from milepost.tasks.lifecycle import Lifecycle
 from ..arguments import IfMatch, Operator, RunId
 from ..bodies import Edit, Fork, Rewind, TopUp
 from ..documents import RunDocument
-from ..etag import check_match
 from ..glances import Glance
 from ..identity import Identity
 from ..responses import run_answer
@@ -153,8 +152,7 @@ async def fork_run(
     """Start another run from what this one had before a stage."""
 
     def work() -> Glance:
-        check_match(if_match, site.head(run_id, identity))
-        lifecycle = site.app.lifecycle.on_behalf_of(identity.name)
+        lifecycle = site.lifecycle(run_id, identity, if_match)
         new = lifecycle.fork(run_id, fork.stage, as_run=fork.run_id)
         return Glance.at(site.head(new, identity))
 
