@@ -115,5 +115,8 @@ def test_every_setting_is_listed() -> None:
     for name, field in ApiSettings.model_fields.items():
         assert f"`{name.removeprefix('api_').upper()}`" in shown
         default = field.default
-        value = str(default).lower() if isinstance(default, bool) else f"{default:.10g}"
+        if isinstance(default, bool):
+            value = str(default).lower()
+        else:
+            value = "none" if default == () else f"{default:.10g}"
         assert re.search(rf"\b{re.escape(value)}\b", shown), f"{name}: {value}"

@@ -33,6 +33,7 @@ FORMS = (
     ("/runs/r1/do/pause", Scope.OPERATE),
     ("/start", Scope.OPERATE),
     ("/bulk", Scope.OPERATE),
+    ("/bulk/none/stop", Scope.OPERATE),
     ("/fleet/drain", Scope.ADMIN),
     ("/fleet/pause", Scope.ADMIN),
     ("/fleet/resume", Scope.ADMIN),

@@ -167,6 +167,15 @@ class Head:
         return Step(self.run_id, self.sequence, self.stage, self.timeline, self.lane)
 
     @property
+    def place(self) -> str:
+        """Where the run stands: another as soon as anything but progress has happened to it."""
+        place = (
+            self.created_at, self.timeline, self.sequence, self.token, self.attempt, self.pause,
+            self.status,
+        )  # fmt: skip
+        return ".".join(map(str, place))
+
+    @property
     def key(self) -> CheckpointKey:
         """The key of the current checkpoint."""
         return CheckpointKey.from_path(self.run_id, self.at)

@@ -55,14 +55,15 @@ class Intents:
         self._log = runtime.checkpoints.store
         self._serializer = runtime.checkpoints.serializer
 
-    def cancel(self, head: Head) -> RunStatus:
+    def cancel(self, head: Head, seen: Head | None = None) -> RunStatus:
         """End a run; return the status it was in before.
 
         Raises:
             Conflict: It has completed, or is being redirected.
+            MovedOn: It stands otherwise than *seen*.
         """
         allowed = ALLOWED[Command.CANCEL] - {RunStatus.CANCELLED}
-        intent = Intent(new_checkpoint_id(), RunStatus.CANCELLING, allowed)
+        intent = Intent(new_checkpoint_id(), RunStatus.CANCELLING, allowed, seen=seen)
         begun, before = self._runs.intend(head.run_id, intent)
         if begun or before is RunStatus.CANCELLING:
             self.complete(self._runs.get(head.run_id))
@@ -79,6 +80,7 @@ class Intents:
         source: Checkpoint,
         note: str,
         state_type: TypeAdapter[Any] | None = None,
+        seen: Head | None = None,
     ) -> None:
         """Let a run go on at *following* with the state of *source*, or end it well.
 
@@ -89,12 +91,14 @@ class Intents:
 
         Raises:
             Conflict: Its status does not allow it, or it has moved on since *head* was read.
+            MovedOn: It stands otherwise than *seen*.
         """
         intent = Intent(
             new_checkpoint_id(),
             RunStatus.REDIRECTING,
             ALLOWED[command],
             (head.timeline, head.sequence),
+            seen,
         )
         # What cannot be written is refused here, before the run is taken off its way.
         due = following.name if following else ""
@@ -116,13 +120,13 @@ class Intents:
             now = self._runs.get(head.run_id)
             raise refusal(command, head.run_id, now.status if now else None)
 
-    def delete(self, head: Head) -> None:
+    def delete(self, head: Head, seen: Head | None = None) -> None:
         """Remove a run, its log and its blobs; nobody can claim or resume it from the beginning on.
 
         Raises:
             Conflict: It has not ended and is not paused.
         """
-        intent = Intent(new_checkpoint_id(), RunStatus.DELETING, ALLOWED[Command.DELETE])
+        intent = Intent(new_checkpoint_id(), RunStatus.DELETING, ALLOWED[Command.DELETE], seen=seen)
         begun, before = self._runs.intend(head.run_id, intent)
         if begun or before is RunStatus.DELETING:
             self.complete(self._runs.get(head.run_id))

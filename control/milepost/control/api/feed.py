@@ -25,7 +25,6 @@ from milepost.tasks.runs import RunStore
 
 from .documents import RunDocument
 from .identity import Call
-from .problems import BUSY, RETRY_SECONDS, Problem
 from .settings import ApiSettings
 
 logger = logging.getLogger("milepost.api")
@@ -144,16 +143,7 @@ class Feed:
         Args:
             current: How that one stands: the first thing it is told.
             after: The id of the last event that the client has; what came since is told first.
-
-        Raises:
-            Problem: Too many follow already.
         """
-        if len(self._subscriptions) >= self._settings.api_streams:
-            raise Problem(
-                BUSY,
-                f"{self._settings.api_streams} streams are open.",
-                headers={"Retry-After": str(RETRY_SECONDS)},
-            )
         subscription = Subscription(query, run_id, self._settings.api_stream_backlog)
         self._replay(subscription, after)
         if current is not None:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from milepost.checkpointing import AlreadyExists, CheckpointStore, Record
 
@@ -125,6 +125,8 @@ class Intent:
     """From which it may begin."""
     position: tuple[int, int] | None = None
     """Timeline and sequence at which the run has to be; None: wherever it is."""
+    seen: Head | None = None
+    """Where exactly it has to stand, else `MovedOn` is raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,17 @@ class Landing:
     record: Record | None = None
     """The checkpoint itself, where the log lives in the run store's own Redis."""
     changes: Mapping[str, str | int] = field(default_factory=dict)
+
+
+def seen_places(seen: Head | None, **after: Any) -> tuple[str, str]:
+    """Return where a run has to stand, and where it stands *after* the change was made; empty: anywhere."""
+    return ("", "") if seen is None else (seen.place, replace(seen, **after).place)
+
+
+def paused_places(seen: Head | None) -> tuple[str, str]:
+    """Return the places of a run that is to be paused, as `seen_places` does."""
+    waits = seen is not None and seen.status in (RunStatus.QUEUED, RunStatus.SCHEDULED)
+    return seen_places(seen, pause=1, **({"status": RunStatus.PAUSED} if waits else {}))
 
 
 class Birth(NamedTuple):
@@ -185,6 +198,9 @@ class RunStore(RunListing, Registry):
 
     Every method may be called again after its reply was lost and comes to the same result. Time is
     always the store's. Raises `Unavailable` and `Refused` as checkpoint stores do.
+
+    What takes *seen* changes nothing and raises `MovedOn` if the run stands otherwise (`Head.place`) in the
+    step in which it would be changed. A run to which the same was just done stands as it was seen.
     """
 
     @property
@@ -273,7 +289,7 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def set_budget(self, head: Head, budget: str, call: str) -> bool:
+    def set_budget(self, head: Head, budget: str, call: str, *, seen: Head | None = None) -> bool:
         """Replace the budget that *head* has; False: it was replaced meanwhile, be it by an equal one.
 
         *call* is an id that each replacement has for itself; the store knows the last few again.
@@ -329,11 +345,11 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def pause(self, run_id: str) -> RunStatus | None:
+    def pause(self, run_id: str, *, seen: Head | None = None) -> RunStatus | None:
         """Stop the run before its next stage; returns its status then, None: unknown run."""
 
     @abstractmethod
-    def resume(self, head: Head) -> bool:
+    def resume(self, head: Head, *, seen: Head | None = None) -> bool:
         """Let a failed, paused or scheduled run move; False: its status is not *head*'s any more.
 
         The caller publishes then. A failed run goes on in a new timeline with its counts at zero.

@@ -8,10 +8,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from ..errors import MovedOn
 from ..head import Head, RunStatus
 from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
-from .base import BUDGET_CALLS_KEPT, Intent, Landing, Push, RunStore, due_fields
+from .base import (
+    BUDGET_CALLS_KEPT,
+    Intent,
+    Landing,
+    Push,
+    RunStore,
+    due_fields,
+    paused_places,
+    seen_places,
+)
 from .book import Book
 from .claims import LEASE_MS, Claims
 
@@ -65,7 +75,7 @@ class BookedCommands(RunStore):
 
         return self.work(put_off, head.run_id)
 
-    def set_budget(self, head: Head, budget: str, call: str) -> bool:
+    def set_budget(self, head: Head, budget: str, call: str, *, seen: Head | None = None) -> bool:
         expected = (head.budget, head.budget_calls)
 
         def set_budget(book: Book) -> bool:
@@ -75,7 +85,9 @@ class BookedCommands(RunStore):
             calls = now.budget_calls.split()
             if call in calls:
                 return True
+            _check(now, seen_places(seen))
             if (now.budget, now.budget_calls) != expected:
+                return False
                 return False
             kept = " ".join([call, *calls][:BUDGET_CALLS_KEPT])
             book.change(head.run_id, budget=budget, budget_calls=kept)
@@ -142,11 +154,12 @@ class BookedCommands(RunStore):
 
         return self.work(reinstate, head.run_id)
 
-    def pause(self, run_id: str) -> RunStatus | None:
+    def pause(self, run_id: str, *, seen: Head | None = None) -> RunStatus | None:
         def pause(book: Book) -> RunStatus | None:
             head = book.get(run_id)
             if head is None:
                 return None
+            _check(head, paused_places(seen))
             if head.status in (RunStatus.QUEUED, RunStatus.SCHEDULED):
                 self._claims(book).rest(head)
                 return book.change(run_id, status=RunStatus.PAUSED, pause=1).status
@@ -156,16 +169,20 @@ class BookedCommands(RunStore):
 
         return self.work(pause, run_id)
 
-    def resume(self, head: Head) -> bool:
+    def resume(self, head: Head, *, seen: Head | None = None) -> bool:
         expected = head.status
 
         def resume(book: Book) -> bool:
             now = book.get(head.run_id)
-            if now is None or expected not in _MOVABLE or now.sequence != head.sequence:
+            if now is None or expected not in _MOVABLE:
+                return False
+            if now.sequence != head.sequence:
+                _check(now, seen_places(seen))
                 return False
             waiting = now.status is RunStatus.QUEUED and not now.published_at
             if waiting and expected is not RunStatus.RUNNING:
                 return now.timeline == head.timeline + (expected is RunStatus.FAILED)
+            _check(now, seen_places(seen, pause=0))
             if now.status is not expected or now.timeline != head.timeline:
                 return False
             if expected is RunStatus.FAILED:
@@ -186,6 +203,7 @@ class BookedCommands(RunStore):
                 return False, None
             if head.status is intent.status and head.intent == intent.checkpoint_id:
                 return True, RunStatus(head.status_before)
+            _check(head, seen_places(intent.seen))
             if intent.position not in (None, (head.timeline, head.sequence)):
                 return False, head.status
             if head.status not in intent.allowed:
@@ -289,3 +307,8 @@ class BookedCommands(RunStore):
         at = book.now + self._ttl_ms if self._ttl_ms > 0 else None
         book.look_at(run_id, at)
         book.expire_log(run_id, None if at is None else datetime.fromtimestamp(at / 1000, UTC))
+
+
+def _check(head: Head, places: tuple[str, str]) -> None:
+    if head.place not in places and any(places):
+        raise MovedOn.of(head.run_id, head.status)

@@ -27,6 +27,7 @@ from milepost.checkpointing.redis_connection import (
 )
 from milepost.checkpointing.stores.redis import LogKeys, RedisCheckpointStore
 
+from ..errors import MovedOn
 from ..head import Head, RunStatus, Step
 from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
@@ -46,6 +47,8 @@ from .base import (
     Refusal,
     RunStore,
     due_fields,
+    paused_places,
+    seen_places,
 )
 from .redis_listing import RedisListing
 from .redis_registry import RedisRegistry
@@ -223,9 +226,9 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         args = [head.timeline, head.sequence, nonce, delay, error, int(ran)]
         return bool(self._run("put_off", head.run_id, args))
 
-    def set_budget(self, head: Head, budget: str, call: str) -> bool:
+    def set_budget(self, head: Head, budget: str, call: str, *, seen: Head | None = None) -> bool:
         kept = " ".join([call, *head.budget_calls.split()][:BUDGET_CALLS_KEPT])
-        args = [head.budget, head.budget_calls, budget, kept, call]
+        args = [head.budget, head.budget_calls, budget, kept, call, *seen_places(seen)]
         return bool(self._run("set_budget", head.run_id, args))
 
     def divert(self, claim: Claim) -> int | None:
@@ -271,18 +274,19 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         told = _told(head, "run_id", "created_at", "status")
         return bool(self._run("reinstate", head.run_id, [*about, *told]))
 
-    def pause(self, run_id: str) -> RunStatus | None:
-        return self._status(self._run("pause", run_id, []))
+    def pause(self, run_id: str, *, seen: Head | None = None) -> RunStatus | None:
+        return self._status(self._run("pause", run_id, [*paused_places(seen)]))
 
-    def resume(self, head: Head) -> bool:
+    def resume(self, head: Head, *, seen: Head | None = None) -> bool:
         if head.status not in ALLOWED[Command.RETRY] | ALLOWED[Command.RESUME]:
             return False
-        args = [head.status, head.timeline, head.sequence]
+        args = [head.status, head.timeline, head.sequence, *seen_places(seen, pause=0)]
         return bool(self._run("resume", head.run_id, args)[0])
 
     def intend(self, run_id: str, intent: Intent) -> tuple[bool, RunStatus | None]:
         at = ("", "") if intent.position is None else intent.position
-        args = [intent.checkpoint_id, intent.status, _LEASE_MS, *at, *sorted(intent.allowed)]
+        where = [*at, *seen_places(intent.seen)]
+        args = [intent.checkpoint_id, intent.status, _LEASE_MS, *where, *sorted(intent.allowed)]
         reply = self._run("intend", run_id, args, log=True)
         return (bool(reply[0]), self._status(reply[1])) if reply else (False, None)
 
@@ -331,7 +335,10 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
 
     def _run(self, name: str, run_id: str, args: list[Any], *, log: bool = False) -> Any:
         with translated(self.location, run_id):
-            return self._scripts.call(name, *self._call(run_id, args, log=log))
+            reply = self._scripts.call(name, *self._call(run_id, args, log=log))
+        if isinstance(reply, list) and reply and reply[0] == b"moved on":
+            raise MovedOn.of(run_id, self._text(reply[1]))
+        return reply
 
     def _sweep(self, name: str, args: list[Any]) -> Any:
         with translated(self.location):

@@ -35,6 +35,21 @@ local function set(run, ...)
   redis.call('HSET', key(run), 'updated_at', NOW, ...)
 end
 
+-- Whether a run stands at one of two places, which are as Head.place has them; empty: wherever it stands.
+-- Who asks answers moved_on(run) else.
+local function stands(run, place, after)
+  local parts = get(run, 'created_at', 'timeline', 'sequence', 'token', 'attempt', 'pause', 'status')
+  for i = 1, #parts do
+    parts[i] = parts[i] or '0'
+  end
+  local now = table.concat(parts, '.')
+  return place == '' or now == place or now == after
+end
+
+local function moved_on(run)
+  return {'moved on', redis.call('HGET', key(run), 'status')}
+end
+
 -- Listings: one sorted set a status, one a pipeline and one a tag, by time of creation.
 local function index(run, from, to, created)
   if from == to then
