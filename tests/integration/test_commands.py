@@ -281,12 +281,13 @@ def test_two_peoples_equal_top_ups_both_count(line: Line, monkeypatch: pytest.Mo
     runs = line.app.runs
     set_budget, others = runs.set_budget, line.app.lifecycle.on_behalf_of("bob")
 
-    def overtaken(*args: Any) -> bool:
-        monkeypatch.setattr(
-            runs, "set_budget", lambda *again: [set_budget(*again) for _ in "12"][1]
-        )
+    def overtaken(*args: Any, **seen: Any) -> bool:
+        monkeypatch.setattr(runs, "set_budget", twice)
         others.top_up(run.id, {"usd": 5})
-        return runs.set_budget(*args)
+        return runs.set_budget(*args, **seen)
+
+    def twice(*args: Any, **seen: Any) -> bool:
+        return [set_budget(*args, **seen) for _ in "12"][1]
 
     monkeypatch.setattr(runs, "set_budget", overtaken)
     run.top_up(usd=5)

@@ -190,7 +190,7 @@ def test_a_rate_is_kept(runs: MemoryRunStore, bulk: Bulk, operator: Operator, cl
             clock.now += 60
 
     operator.before = note
-    bulk.apply(Command.PAUSE, ALL, rate_per_second=10)
+    bulk.apply(Command.PAUSE, ALL, rate_per_second=10, rest=clock.sleep)
 
     assert at[:5] == pytest.approx([1_000, 1_000.1, 1_000.2, 1_000.3, 1_000.4])
     assert at[5:16] == pytest.approx([1_060.4] * 11)
