@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,3 +124,16 @@ def test_with_a_key_it_may_be(shell: Shell) -> None:
         header: dict[str, Any] = {"Authorization": f"Bearer {key}"}
         assert httpx.get(f"{url}/v1/runs", headers=header).status_code == 200
         assert httpx.get(f"{url}/v1/runs").status_code == 401
+
+
+def test_a_port_that_is_taken(shell: Shell) -> None:
+    """One line that says what to do, and the code of wrong usage."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = shell("api", "--port", str(port), code=2)
+
+    assert (
+        f"milepost: The API cannot listen on 127.0.0.1:{port}: Address already in use. Name another"
+        in said
+    )
+    assert said.count("\n") == 1

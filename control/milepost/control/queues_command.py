@@ -62,7 +62,11 @@ def _show(fleet: Fleet, name: str, as_lines: bool) -> None:
         print_json({"name": name, "paused": paused, "workers": served_by})
     else:
         who = f"{served_by} {'worker takes' if served_by == 1 else 'workers take'} from it"
-        click.echo(f"{name} is paused ({who} when it is resumed)" if paused else f"{name}: {who}")
+        if not served_by:
+            who = "no worker takes from it now; `milepost queues` shows those in use"
+        elif paused:
+            who += " when it is resumed"
+        click.echo(f"{name} is paused ({who})" if paused else f"{name}: {who}")
 
 
 def _table(found: Iterable[QueueReport]) -> Table:
