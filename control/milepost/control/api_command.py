@@ -64,10 +64,9 @@ def api(app_name: str | None, host: str, port: int, loglevel: str, access_log: b
 def _listen(host: str, port: int, shown: str) -> socket.socket:
     """Bind here: uvicorn would end the process with a line of its own."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family)
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener.bind((host, port))
     except OSError as error:
         raise Misconfigured(
             f"The API cannot listen on {shown}: {error.strerror}. Name another --port, or another --host."
