@@ -101,6 +101,7 @@ def pages(board: Dashboard) -> list[str]:
     ]
 
 
+@pytest.mark.fault("S11")
 def test_nothing_hostile_comes_alive(browser: Browser, board: Dashboard) -> None:
     watched = signed_in(browser, board)
     watched._ignore = (*EVENTS, "/runs/nowhere")
@@ -312,6 +313,7 @@ def test_an_edited_state_keeps_what_cannot_be_seen(browser: Browser, board: Dash
     assert board.app.checkpoints.get(head.key).state["text"] == HOSTILE
 
 
+@pytest.mark.fault("S12")
 def test_a_forged_form_of_another_site_does_nothing(browser: Browser, board: Dashboard) -> None:
     """Not even the cookie comes along; and if it did, the form would be refused."""
     watched = signed_in(browser, board)

@@ -85,6 +85,7 @@ BAD: list[tuple[str, Any, str | None, type[MilepostError], str]] = [
 ]
 
 
+@pytest.mark.fault("F70")
 @pytest.mark.parametrize(("pipeline", "state", "run_id", "kind", "says"), BAD)
 def test_a_refused_start_writes_nothing(
     app: Milepost,

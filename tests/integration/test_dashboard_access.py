@@ -77,6 +77,7 @@ def test_who_may_only_read_sees_no_commands(board: Dashboard) -> None:
     assert "/fleet/drain" in board.visitor(Scope.ADMIN).text("/fleet")
 
 
+@pytest.mark.fault("S12")
 @pytest.mark.parametrize("token", ["", "0" * 64, "wrong"])
 def test_a_form_without_the_sessions_token_is_refused(board: Dashboard, token: str) -> None:
     answer = board.visitor().post("/runs/r1/do/pause", csrf=token)
@@ -91,6 +92,7 @@ def test_the_token_of_another_session_is_refused(board: Dashboard) -> None:
     assert board.visitor().post("/runs/r1/do/pause", csrf=other).status_code == 403
 
 
+@pytest.mark.fault("S12")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -282,6 +284,7 @@ def test_who_guesses_keys_has_to_wait(board: Dashboard) -> None:
     assert 0 < int(late.headers["retry-after"]) <= 60
 
 
+@pytest.mark.fault("S11")
 def test_every_answer_is_protected(board: Dashboard) -> None:
     visitor = board.visitor(Scope.ADMIN)
     paths = (*PAGES, "/", "/sign-in", "/runs/%2e%2e", "/runs/nobody", "/dashboard/x/y")

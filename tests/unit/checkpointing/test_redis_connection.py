@@ -68,6 +68,7 @@ SECRET_URLS = [
 ]
 
 
+@pytest.mark.fault("S10")
 @pytest.mark.parametrize("url", SECRET_URLS)
 def test_a_password_never_shows(url: str) -> None:
     assert "hunter2" not in redacted(url)
@@ -204,6 +205,7 @@ def test_what_a_server_answers_is_named_by_what_to_do(own_server: RedisServer) -
         assert store.latest("run") == make_record("run", 1)
 
 
+@pytest.mark.fault("F23")
 def test_a_store_outlives_a_restart_of_its_server() -> None:
     with RedisServer("--appendfsync", "always") as server, open_store(server.url) as store:
         store.put(make_record("run"))
