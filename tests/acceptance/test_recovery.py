@@ -193,6 +193,7 @@ def test_the_server_dies_under_a_stage(arena: Arena, app: Milepost) -> None:
         )
 
 
+@pytest.mark.fault("F55")
 def test_the_queue_is_deleted(arena: Arena, app: Milepost) -> None:
     runs = [app.start("relay", Trail()) for _ in range(5)]
     assert arena.broker.delete("milepost") == 1
@@ -202,6 +203,7 @@ def test_the_queue_is_deleted(arena: Arena, app: Milepost) -> None:
             completes(arena, app, run)
 
 
+@pytest.mark.fault("F56")
 def test_cancel_during_a_stage(arena: Arena, app: Milepost) -> None:
     trap = arena.trap("inside")
     with arena.worker(env=trap.env) as worker:

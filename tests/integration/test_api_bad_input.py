@@ -86,6 +86,7 @@ def test_a_depth_of_100_000(server: ApiServer) -> None:
         assert http.get("/healthz").status_code == 200
 
 
+@pytest.mark.fault("S5", "S6")
 @pytest.mark.parametrize(
     ("body", "at"),
     [

@@ -141,6 +141,7 @@ def test_a_store_that_is_down(redis_url: str, make: Callable[[str], Milepost]) -
         assert not [*client.scan_iter("*nowhere*")]
 
 
+@pytest.mark.fault("F1")
 def test_a_broker_that_is_down_loses_no_run(redis_url: str) -> None:
     """The run is made, and published when the broker is there; to start it again is safe."""
     broker = f"amqp://guest:hunter2@127.0.0.1:{free_port()}//"

@@ -185,6 +185,7 @@ def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
     assert fork.state.n == 14
 
 
+@pytest.mark.fault("F16")
 def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Line) -> None:
     """The reconciler takes the intent back; who wakes up late is refused."""
     for pause in (False, True):
@@ -225,6 +226,7 @@ def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Li
         assert line.finish(run).ran == STAGES
 
 
+@pytest.mark.fault("F16")
 def test_an_operator_who_dies_after_the_checkpoint_is_obeyed(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,6 +228,7 @@ def failing(url: str, error: Callable[[], BaseException]) -> tuple[Milepost, Run
     return app, app.start("bad", {})
 
 
+@pytest.mark.fault("F58")
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
@@ -277,6 +278,7 @@ def test_a_stage_that_works_at_last(redis_url: str) -> None:
         assert (run.head.failures, run.head.error) == (0, "")
 
 
+@pytest.mark.fault("S1")
 @pytest.mark.parametrize(
     "settings", [{"task_serializer": "pickle"}, {"task_compression": "gzip"}], ids=str
 )

@@ -118,6 +118,7 @@ def test_what_a_dead_writer_left_is_not_read_and_goes_with_the_run(
     assert not (folder / "run").exists()
 
 
+@pytest.mark.fault("F36")
 def test_a_folder_that_cannot_be_written_refuses(store: CheckpointStore, folder: Path) -> None:
     store.put(make_record("run"))
     for entry in [folder, *folder.rglob("*")]:
@@ -134,6 +135,7 @@ def test_a_folder_that_cannot_be_written_refuses(store: CheckpointStore, folder:
         open_store("file:///nowhere/at/all")
 
 
+@pytest.mark.fault("F36")
 def test_a_full_disk_is_said_and_what_stands_stays(small_disk: Path) -> None:
     with open_store(f"file://{small_disk}/checkpoints") as store:
         store.put(make_record("run"))

@@ -52,6 +52,7 @@ def test_a_put_to_postgresql_is_one_statement_however_much_is_kept(server: Postg
                 assert statements(server)[before:] == ["INSERT"], f"with {kept} kept"
 
 
+@pytest.mark.fault("F34")
 def test_a_stopped_postgresql_is_unavailable_and_not_waited_for_for_ever(
     server: PostgresServer,
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_stopped_postgresql_is_unavailable_and_not_waited_for_for_ever(
         assert store.latest("run") == make_record("run")
 
 
+@pytest.mark.fault("F34")
 def test_a_killed_postgresql_keeps_what_was_put(server: PostgresServer) -> None:
     with open_store(server.url, IMPATIENT) as store:
         store.put(make_record("run"))
@@ -139,6 +141,7 @@ def test_tables_of_a_newer_release_are_left_alone(
         open_store(url)
 
 
+@pytest.mark.fault("F35")
 def test_a_locked_sqlite_is_unavailable(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints.db"
     with open_store(f"sqlite:///{path}", IMPATIENT) as store:

@@ -192,6 +192,7 @@ class Bomb:
         return (Path.touch, (self._mark,))
 
 
+@pytest.mark.fault("S1")
 def test_a_pickle_is_loaded_only_if_we_have_signed_it(tmp_path: Path) -> None:
     mark = tmp_path / "exploded"
     by = serializer(**SIGNED)
@@ -209,6 +210,7 @@ def test_a_pickle_is_loaded_only_if_we_have_signed_it(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.fault("S1")
 def test_a_pickle_is_not_loaded_where_it_was_not_switched_on() -> None:
     record = encoded(serializer(**SIGNED))
     for settings in ({}, {"codec": "msgpack"}, {"signing_key": SIGNED["signing_key"]}):

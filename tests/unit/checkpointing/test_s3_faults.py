@@ -41,7 +41,7 @@ def opened(proxy: S3Proxy, retries: int = 0) -> CheckpointStore:
     return store
 
 
-@pytest.mark.fault("F39", "F43")
+@pytest.mark.fault("F37", "F39", "F43")
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
@@ -69,6 +69,7 @@ def test_a_write_that_goes_wrong_is_named(
         assert store.latest("run") == make_record("run", 1)
 
 
+@pytest.mark.fault("F37", "F40")
 @pytest.mark.parametrize(
     ("fault", "error"),
     [(BUSY, Unavailable), ("stall", Unavailable), ("short body", Unavailable), (EXPIRED, Refused)],

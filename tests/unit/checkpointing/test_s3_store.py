@@ -144,6 +144,7 @@ def test_a_profile_that_does_not_exist_is_misconfigured(monkeypatch: pytest.Monk
         open_store(f"s3://{BUCKET}/p", FAST)
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize("data", [b"", b"short", b"MPCK" + b"\xff" * 300])
 def test_a_damaged_object_is_corrupt_and_named(
     moto_server: MotoServer, bucket: Any, prefix: str, data: bytes
