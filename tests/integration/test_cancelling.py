@@ -22,7 +22,7 @@ class Lab:
 
     def __init__(self, url: str, point: Point | None, checkpoints: str | None = None) -> None:
         # Messages in another database than runs, so that each point is passed.
-        split = {"runs": url, "checkpoints": checkpoints} if checkpoints else {}
+        split: dict[str, Any] = {"runs": url, "checkpoints": checkpoints} if checkpoints else {}
         broker = url.removesuffix("0") + "1" if checkpoints else url
         self.app = Milepost(broker, **split)
         self.seen: list[bool] = []

@@ -19,13 +19,12 @@ from support.processes import IMPORTS
 from support.waiting import eventually
 
 RUNS = 12
-SETTINGS = {"patience_seconds": 1.0}
 
 
 def build(url: str) -> Milepost:
     """Runs in database 0, messages in database 1: no script writes both."""
     broker = url.removesuffix("0") + "1"
-    app = Milepost(broker, runs=url, settings=TaskSettings(**SETTINGS))
+    app = Milepost(broker, runs=url, settings=TaskSettings(patience_seconds=1.0))
     app.pipeline("line").stage(name="go")(lambda state: state)
     return app
 
@@ -102,8 +101,8 @@ def test_a_client_dies_in_a_start(
 def test_the_reply_to_a_start_is_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server has done it; the client asks again, and gets the run that stands."""
     lost: list[str] = []
-    read = redis.Connection.read_response
-    send = redis.Connection.send_packed_command
+    read: Any = redis.Connection.read_response
+    send: Any = redis.Connection.send_packed_command
 
     def sends(self: Any, command: Any, *args: Any, **options: Any) -> None:
         packed = b"".join(command) if isinstance(command, list) else command

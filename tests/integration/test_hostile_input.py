@@ -208,7 +208,7 @@ def runs(
     store.close()
 
 
-TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=60)
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
 EVIL = st.sampled_from(["' OR 1=1 --", '"; DROP TABLE milepost_runs; --', "%", "_", "\\", "x' --"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
@@ -142,10 +142,11 @@ def test_a_piece_that_does_not_arrive_leaves_the_last_checkpoint(proxy: S3Proxy)
 )
 def test_a_server_in_trouble_is_asked_so_often_and_no_more(proxy: S3Proxy, fault: Fault) -> None:
     with opened(proxy, retries=2) as store:
-        for method, call in (
+        calls: list[tuple[str, Callable[[], object]]] = [
             ("PUT", lambda: store.put(make_record("run", 1))),
             ("GET", lambda: store.latest("run")),
-        ):
+        ]
+        for method, call in calls:
             proxy.faults.extend([(method, fault)] * 50)
             before = proxy.requests
             with pytest.raises(Unavailable):
