@@ -108,6 +108,7 @@ def pages(board: Dashboard) -> list[str]:
     ]
 
 
+@pytest.mark.fault("S11")
 def test_nothing_hostile_comes_alive(chromium: Chromium, board: Dashboard) -> None:
     visit = signed_in(chromium, board)
     visit.ignore = (*EVENTS, "/runs/nowhere")
@@ -321,6 +322,7 @@ def test_an_edited_state_keeps_what_cannot_be_seen(chromium: Chromium, board: Da
     assert board.app.checkpoints.get(head.key).state["text"] == HOSTILE
 
 
+@pytest.mark.fault("S12")
 def test_a_forged_form_of_another_site_does_nothing(chromium: Chromium, board: Dashboard) -> None:
     """Not even the cookie comes along; and if it did, the form would be refused."""
     visit = signed_in(chromium, board)

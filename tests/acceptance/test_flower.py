@@ -268,6 +268,7 @@ def arrived(fleet: Fleet, run_id: str) -> set[str]:
     return {str(task["result"]) for task in fleet.flower.search(run_id)}
 
 
+@pytest.mark.fault("S11")
 def test_hostile_text_is_shown_as_text(fleet: Fleet, visit: Visit) -> None:
     """In arguments, results and errors, in the list and on a task's page."""
     (fleet.arena.folder / "mended").unlink(missing_ok=True)

@@ -112,6 +112,7 @@ class Lossy(httpx.HTTPTransport):
         return answer
 
 
+@pytest.mark.fault("F2")
 def test_lost_answers(server: ApiServer, app: Milepost) -> None:
     """Starts and reads are repeated and done once; a command is not repeated."""
     lossy = Lossy()

@@ -90,6 +90,7 @@ BAD: list[tuple[str, Any, str | None, type[MilepostError], str]] = [
 ]
 
 
+@pytest.mark.fault("F70")
 @pytest.mark.parametrize(("pipeline", "state", "run_id", "kind", "says"), BAD)
 def test_a_refused_start_writes_nothing(
     app: Milepost,
@@ -221,6 +222,7 @@ def test_a_store_that_is_down(redis_url: str, make: Callable[[str], Milepost]) -
         assert not [*client.scan_iter("*nowhere*")]
 
 
+@pytest.mark.fault("F1")
 def test_a_broker_that_is_down_loses_no_run(redis_url: str) -> None:
     """The run is made, and published when the broker is there; to start it again is safe."""
     broker = f"amqp://guest:hunter2@127.0.0.1:{free_port()}//"

@@ -21,6 +21,7 @@ def test_versions_are_compared_by_their_parts() -> None:
     assert order("1.0") == order("1-0")
 
 
+@pytest.mark.fault("F69")
 def test_a_renamed_stage_is_found(deploys: Deploys) -> None:
     run_id = begun(deploys.app("a", "b", "c"))
     new = deploys.app("a", "bee<b", "c", version="2")
@@ -31,6 +32,7 @@ def test_a_renamed_stage_is_found(deploys: Deploys) -> None:
     assert run.state == {"a": "1", "bee": "2", "c": "2"}
 
 
+@pytest.mark.fault("F69")
 def test_a_removed_stage_makes_room(deploys: Deploys) -> None:
     run_id = begun(deploys.app("a", "b", "c"))
     new = deploys.app("a", "c", version="2")
@@ -41,6 +43,7 @@ def test_a_removed_stage_makes_room(deploys: Deploys) -> None:
     assert run.progress == (2, 2)
 
 
+@pytest.mark.fault("F69")
 def test_inserted_stages_are_run_by_who_has_not_passed_them(deploys: Deploys) -> None:
     old = deploys.app("a", "b", "c")
     passed, before = begun(old, 2), begun(old, 1)
@@ -53,6 +56,7 @@ def test_inserted_stages_are_run_by_who_has_not_passed_them(deploys: Deploys) ->
     assert deploys.ran == ["c2", "d2"]
 
 
+@pytest.mark.fault("F69")
 def test_a_stage_that_is_gone_stops_the_run(deploys: Deploys) -> None:
     run_id = begun(deploys.app("a", "b", "c"))
     new = deploys.app("a", "c", version="2")
@@ -100,6 +104,7 @@ def test_the_time_of_a_deploy_is_counted_from_the_first_refusal(deploys: Deploys
     assert (late.run(run_id).head.failure or {})["since"] == since
 
 
+@pytest.mark.fault("F68")
 def test_an_old_worker_leaves_newer_runs_alone(deploys: Deploys) -> None:
     old = deploys.app("a", "b", "c")
     new = deploys.app("a", "b", "c", version="2")
@@ -165,6 +170,7 @@ def test_what_a_newer_operator_began_is_ended_by_newer_code(
         assert finish(ends, run.id).status is RunStatus.COMPLETED
 
 
+@pytest.mark.fault("F69")
 def test_runs_keep_to_a_version_that_is_still_there(deploys: Deploys) -> None:
     run_id = begun(deploys.app("a", "b", "c"))
     both = deploys.app("a", "b", "c")
@@ -175,6 +181,7 @@ def test_runs_keep_to_a_version_that_is_still_there(deploys: Deploys) -> None:
     assert deploys.ran == ["a1", "b1", "c1", "a2", "x2"]
 
 
+@pytest.mark.fault("F69")
 @pytest.mark.parametrize(
     ("stages", "what"), [(("b", "a", "c"), "a twice"), (("c", "a", "b"), "c never")]
 )

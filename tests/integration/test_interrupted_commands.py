@@ -16,6 +16,7 @@ from milepost.tasks import Conflict, RunStatus, UnknownRun
 from support.waiting import eventually
 
 
+@pytest.mark.fault("F16")
 def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Line) -> None:
     """The reconciler takes the intent back; who wakes up late is refused."""
     for pause in (False, True):
@@ -117,6 +118,7 @@ def test_a_damaged_checkpoint_of_an_operator_keeps_no_run_redirecting(
     assert line.finish(run).ran == STAGES
 
 
+@pytest.mark.fault("F16")
 def test_an_operator_who_dies_after_the_checkpoint_is_obeyed(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ def test_a_pause_that_was_taken_back_while_it_was_told(
     assert files.recover() == {"run": RunStatus.QUEUED}
 
 
+@pytest.mark.fault("F16")
 def test_a_deletion_that_died_halfway_is_no_unfinished_run(
     files: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

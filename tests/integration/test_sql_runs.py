@@ -33,6 +33,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[SQLRunStore]:
     store.close()
 
 
+@pytest.mark.fault("F34")
 def test_workers_that_crowd_each_other_commit_each_step_once(store: SQLRunStore) -> None:
     """They claim the same steps, beat, look, and now and then are buried while they work."""
     run_ids = [created(store, new_head()).run_id for _ in range(RUNS)]

@@ -40,6 +40,7 @@ def test_causes_are_told_apart(other: tuple[str, str, str, str]) -> None:
     assert fingerprint("p", "s", "E", "it is bad") != fingerprint(*other)
 
 
+@pytest.mark.fault("F58")
 def test_an_error_is_described_with_its_group_and_without_its_password() -> None:
     """As JSON that a head keeps."""
     error = ValueError("cannot reach redis://user:hunter2@host/0, try 3")
