@@ -36,9 +36,12 @@ class Ledger:
         finally:
             os.close(file)
 
-    def entries(self, run: str) -> list[Effect]:
-        """Return what was noted for *run*, oldest first."""
+    def all(self) -> list[Effect]:
+        """Return all that was noted, oldest first."""
         if not self.path.exists():
             return []
-        effects = [Effect(**json.loads(line)) for line in self.path.read_text().splitlines()]
-        return [effect for effect in effects if effect.run == run]
+        return [Effect(**json.loads(line)) for line in self.path.read_text().splitlines()]
+
+    def entries(self, run: str) -> list[Effect]:
+        """Return what was noted for *run*, oldest first."""
+        return [effect for effect in self.all() if effect.run == run]
