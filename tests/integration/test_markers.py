@@ -190,7 +190,7 @@ def test_a_resumption_that_came_to_nothing_is_no_resumption(
     files.reconcile()
     assert run.head.marked == "paused"
     with monkeypatch.context() as patch:
-        patch.setattr(files.app.runs, "resume", lambda head: False)
+        patch.setattr(files.app.runs, "resume", lambda *_, **__: False)
         with pytest.raises(Conflict):
             run.resume()
     assert (run.status, run.head.marked) == (RunStatus.PAUSED, "")

@@ -86,7 +86,7 @@ def test_all_pages_are_met_and_noted_once(
     assert told == [*range(1, 1_204)]
     [note] = runs.notes()
     assert (note.run_id, note.by, note.command) == ("", "ann", "bulk pause")
-    assert "pipeline='orders'" in note.detail
+    assert "pipeline=orders" in note.detail
 
 
 def test_a_dry_run_does_and_notes_nothing(
