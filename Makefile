@@ -1,5 +1,5 @@
 # Every target sets up what it needs on a machine with Python 3.11 or newer, pip and make.
-.PHONY: help demo test check soak mutations bench pictures lock servers clean
+.PHONY: help demo test check soak mutations bench storm pictures lock servers clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -47,6 +47,9 @@ mutations: .venv/installed ## Switch protections off in a copy, one at a time: t
 
 bench: .venv/installed ## Measure against plain Celery, as ratios.
 	$(BIN)/python -m benchmarks
+
+storm: .venv/installed servers ## Strike real workers and servers at random: FAULTS=2000 SEED=7.
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m storm $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
 pictures: .venv/installed ## Take the documentation's pictures again (needs chromium and redis-server).
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m pictures.flower

@@ -67,7 +67,8 @@ def _nothing(state: dict[str, int]) -> dict[str, int]:
 @contextmanager
 def served(url: str, folder: Path) -> Iterator[str]:
     """Run ``milepost api`` and yield its host and port."""
-    env = {**os.environ, "MILEPOST_URL": url, "MILEPOST_API_RATE_PER_SECOND": "0"}
+    settings = {"MILEPOST_API_RATE_PER_SECOND": "0", "MILEPOST_API_STREAMS_PER_KEY": f"{_STREAMS}"}
+    env = {**os.environ, "MILEPOST_URL": url, **settings}
     command = [sys.executable, "-m", "milepost.control.cli", "api", "--port", "0"]
     with (folder / "api.log").open("ab") as log:
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -56,7 +56,7 @@ class Fault:
 
 
 def build(env: Mapping[str, str]) -> Milepost:
-    """Return the app that *env* describes; ``TEST_QUEUE``, ``TEST_LEDGER`` and ``TEST_BURST`` are ours."""
+    """Return the app that *env* describes; what begins with ``TEST_`` is ours."""
     settings = {
         name.removeprefix("MILEPOST_").lower(): value
         for name, value in env.items()
@@ -65,6 +65,10 @@ def build(env: Mapping[str, str]) -> Milepost:
     app = Milepost(settings=TaskSettings.model_validate(settings))
     if queue := env.get("TEST_QUEUE"):
         app.celery.conf.task_default_queue = queue
+    if prefetch := env.get("TEST_PREFETCH"):
+        app.celery.conf.worker_prefetch_multiplier = int(prefetch)
+    if visibility := env.get("TEST_VISIBILITY"):
+        app.celery.conf.broker_transport_options = {"visibility_timeout": int(visibility)}
     ledger, fault = Ledger(Path(env["TEST_LEDGER"])), Fault(env)
     for point in POINTS:
         if point == fault.point:
@@ -73,7 +77,7 @@ def build(env: Mapping[str, str]) -> Milepost:
     relay = app.pipeline("relay", burst=env.get("TEST_BURST", 0))
 
     def work(state: Trail, ctx: Context) -> Trail:
-        ledger.append(ctx.run_id, ctx.stage, ctx.attempt)
+        ledger.append(ctx.run_id, ctx.stage, ctx.attempt, ctx.idempotency_key)
         if fault.point == "inside":
             fault.act(ctx.run_id, ctx.stage)
         return Trail(done=[*state.done, ctx.stage])

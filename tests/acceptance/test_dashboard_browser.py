@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from acceptance.accessibility import faults, poor_contrasts, unseen_focus
 from integration.dashboard import Dashboard, dashboard_on
 from milepost.control.api.keys import Keys, Scope
+from milepost.control.dashboard.bulk_jobs import BulkJob
 from milepost.tasks import RunStatus
 from milepost.tasks.runs.base import Bid, Claim
-from support.chromium import Watched, chromium
+from support.browser import Chromium, Visit
 from support.dashboard_scene import work, working
 from support.dashboard_site import DashboardSite
 from support.redis_server import RedisServer
@@ -26,12 +29,6 @@ HOSTILE = (
 )
 EVENTS = ("/v1/",)
 """Served by the API, which these tests do without."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +54,26 @@ def board() -> Iterator[Dashboard]:
 
 
 def signed_in(
-    browser: Browser, board: Dashboard, scope: Scope = Scope.ADMIN, **options: object
-) -> Watched:
+    chromium: Chromium, board: Dashboard, scope: Scope = Scope.ADMIN, **options: object
+) -> Visit:
     """Return a page of somebody who has signed in through the form."""
-    context = browser.new_context(**options)  # type: ignore[arg-type]
-    watched = Watched(context, EVENTS)
-    page = watched.page
+    visit = chromium.visit(ignore=EVENTS, **options)
+    page = visit.page
     page.goto(f"{board.site.url}/sign-in")
     page.get_by_label("API key").fill(board.site.key(scope))
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/runs")
-    return watched
+    return visit
+
+
+def bulk_job(board: Dashboard) -> str:
+    """Return the id of a bulk command that goes on."""
+    job = BulkJob(
+        "a1", "retry", HOSTILE, HOSTILE, 40, done=7, refused={"Conflict": 2}, examples=[HOSTILE]
+    )
+    job.began_at = job.told_at = time.time()
+    board.app.runs.keep("bulk-job", job.id, json.dumps(asdict(job)))
+    return job.id
 
 
 def pages(board: Dashboard) -> list[str]:
@@ -97,31 +103,33 @@ def pages(board: Dashboard) -> list[str]:
         "/start",
         "/start?pipeline=invoices",
         "/bulk?command=delete&status=failed",
+        f"/bulk/{bulk_job(board)}",
         "/runs/nowhere",
     ]
 
 
-def test_nothing_hostile_comes_alive(browser: Browser, board: Dashboard) -> None:
-    watched = signed_in(browser, board)
-    watched._ignore = (*EVENTS, "/runs/nowhere")
-    page = watched.page
+@pytest.mark.fault("S11")
+def test_nothing_hostile_comes_alive(chromium: Chromium, board: Dashboard) -> None:
+    visit = signed_in(chromium, board)
+    visit.ignore = (*EVENTS, "/runs/nowhere")
+    page = visit.page
 
     for path in pages(board):
         page.goto(board.site.url + path)
         assert page.locator("img, a[href^=javascript], script:not([src])").count() == 0, path
         assert page.evaluate("document.querySelectorAll('svg[onload]').length") == 0
 
-    assert watched.complaints == []
+    assert visit.complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_can_be_read_with_other_means(
-    browser: Browser, board: Dashboard, scheme: str, width: int
+    chromium: Chromium, board: Dashboard, scheme: str, width: int
 ) -> None:
     """Labels, headings, landmarks, captions, contrast; and nothing runs out of the window."""
     size = {"width": width, "height": 800}
-    page = signed_in(browser, board, viewport=size, color_scheme=scheme).page
+    page = signed_in(chromium, board, viewport=size, color_scheme=scheme).page
 
     found = {}
     for path in pages(board):
@@ -132,8 +140,8 @@ def test_every_page_can_be_read_with_other_means(
     assert found == {}
 
 
-def test_the_menu_stays_in_a_narrow_window(browser: Browser, board: Dashboard) -> None:
-    page = signed_in(browser, board, viewport={"width": 390, "height": 800}).page
+def test_the_menu_stays_in_a_narrow_window(chromium: Chromium, board: Dashboard) -> None:
+    page = signed_in(chromium, board, viewport={"width": 390, "height": 800}).page
 
     for run_id in ("inv-1", "inv-4"):
         page.goto(f"{board.site.url}/runs/{run_id}")
@@ -142,9 +150,9 @@ def test_the_menu_stays_in_a_narrow_window(browser: Browser, board: Dashboard) -
         assert faults(page) == []
 
 
-def test_the_rules_find_what_is_wrong(browser: Browser, board: Dashboard) -> None:
+def test_the_rules_find_what_is_wrong(chromium: Chromium, board: Dashboard) -> None:
     """Else the test above could not fail."""
-    page = signed_in(browser, board).page
+    page = signed_in(chromium, board).page
     page.evaluate(
         """() => {
           document.querySelector("label[for=run]").remove();
@@ -157,8 +165,8 @@ def test_the_rules_find_what_is_wrong(browser: Browser, board: Dashboard) -> Non
     assert any("Runs" in poor for poor in poor_contrasts(page))
 
 
-def test_the_focus_is_always_seen(browser: Browser, board: Dashboard) -> None:
-    page = signed_in(browser, board).page
+def test_the_focus_is_always_seen(chromium: Chromium, board: Dashboard) -> None:
+    page = signed_in(chromium, board).page
 
     for path in (
         "/runs",
@@ -180,8 +188,8 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"Tab does not lead to {name!r}")
 
 
-def test_a_run_is_retried_without_a_mouse(browser: Browser, board: Dashboard) -> None:
-    page = signed_in(browser, board, Scope.OPERATE).page
+def test_a_run_is_retried_without_a_mouse(chromium: Chromium, board: Dashboard) -> None:
+    page = signed_in(chromium, board, Scope.OPERATE).page
     board.app.start("invoices", {"customer": "odd"}, run_id="by-keys")
     work(board.app, "by-keys")
     page.reload()
@@ -206,10 +214,10 @@ def test_a_run_is_retried_without_a_mouse(browser: Browser, board: Dashboard) ->
     assert board.app.runs.get("by-keys").status is RunStatus.QUEUED  # type: ignore[union-attr]
 
 
-def test_a_page_keeps_itself_up_to_date(browser: Browser, board: Dashboard) -> None:
+def test_a_page_keeps_itself_up_to_date(chromium: Chromium, board: Dashboard) -> None:
     """Without the API's events it asks from time to time."""
-    watched = signed_in(browser, board)
-    page = watched.page
+    visit = signed_in(chromium, board)
+    page = visit.page
     board.app.start("invoices", {"customer": "acme"}, run_id="live")
     page.goto(f"{board.site.url}/runs/live")
     status = page.locator("#status")
@@ -219,15 +227,15 @@ def test_a_page_keeps_itself_up_to_date(browser: Browser, board: Dashboard) -> N
         expect(status).to_contain_text("completed", timeout=15_000)
 
     expect(page.locator("#way")).to_contain_text("send")
-    assert watched.complaints == []
+    assert visit.complaints == []
 
 
-def test_a_page_follows_the_events_of_its_run(browser: Browser, board: Dashboard) -> None:
+def test_a_page_follows_the_events_of_its_run(chromium: Chromium, board: Dashboard) -> None:
     """Where the API sends them, nobody has to ask: the page is up to date within a moment."""
     board.app.start("invoices", {"customer": "acme"}, run_id="followed")
     with DashboardSite(board.app, board.fleet, hosted=True) as site:
-        watched = Watched(browser.new_context())
-        page, asked = watched.page, []
+        visit = chromium.visit()
+        page, asked = visit.page, []
         page.goto(f"{site.url}/sign-in?key={site.key()}")
         page.wait_for_url("**/runs")
         with page.expect_response("**/events") as stream:
@@ -238,12 +246,14 @@ def test_a_page_follows_the_events_of_its_run(browser: Browser, board: Dashboard
         expect(page.locator("#way .due")).to_contain_text("charge", timeout=2_000)
         work(board.app, "followed")
         expect(page.locator("#status")).to_contain_text("completed", timeout=2_000)
-    assert watched.complaints == []
+    assert visit.complaints == []
     assert 1 <= len(asked) <= 20
 
 
-def test_a_page_whose_session_has_ended_asks_to_sign_in(browser: Browser, board: Dashboard) -> None:
-    page = signed_in(browser, board).page
+def test_a_page_whose_session_has_ended_asks_to_sign_in(
+    chromium: Chromium, board: Dashboard
+) -> None:
+    page = signed_in(chromium, board).page
     keys = Keys(board.app.runs)
 
     keys.revoke(keys.all()[-1].id)
@@ -251,11 +261,11 @@ def test_a_page_whose_session_has_ended_asks_to_sign_in(browser: Browser, board:
     page.wait_for_url("**/sign-in?next=%2Fruns", timeout=15_000)
 
 
-def test_the_canary_is_watched(browser: Browser, board: Dashboard) -> None:
+def test_the_canary_is_visit(chromium: Chromium, board: Dashboard) -> None:
     for n in range(2):
         board.app.start("texts", {"text": "no such table"}, run_id=f"bird-{n}")
         work(board.app, f"bird-{n}")
-    page = signed_in(browser, board, Scope.OPERATE).page
+    page = signed_in(chromium, board, Scope.OPERATE).page
     page.goto(f"{board.site.url}/failures")
     page.get_by_role("link", name="no such table").click()
     board.app.lifecycle.edit("bird-1", {"text": "", "fixed": True})
@@ -273,8 +283,8 @@ def test_the_canary_is_watched(browser: Browser, board: Dashboard) -> None:
     assert board.app.runs.get("bird-0").status is RunStatus.QUEUED  # type: ignore[union-attr]
 
 
-def test_everything_but_news_works_without_script(browser: Browser, board: Dashboard) -> None:
-    page = signed_in(browser, board, java_script_enabled=False).page
+def test_everything_but_news_works_without_script(chromium: Chromium, board: Dashboard) -> None:
+    page = signed_in(chromium, board, java_script_enabled=False).page
     board.app.start("invoices", {"customer": "odd"}, run_id="no-script")
     work(board.app, "no-script")
 
@@ -297,9 +307,9 @@ def test_everything_but_news_works_without_script(browser: Browser, board: Dashb
     assert page.url.endswith("/sign-in")
 
 
-def test_an_edited_state_keeps_what_cannot_be_seen(browser: Browser, board: Dashboard) -> None:
+def test_an_edited_state_keeps_what_cannot_be_seen(chromium: Chromium, board: Dashboard) -> None:
     """It is shown written out, as JSON writes it, and so stays what it was."""
-    page = signed_in(browser, board).page
+    page = signed_in(chromium, board).page
     page.goto(f"{board.site.url}/runs/hostile/do/edit")
     shown = page.get_by_label("State for second").input_value()
     assert "\\u202e" in shown
@@ -312,10 +322,11 @@ def test_an_edited_state_keeps_what_cannot_be_seen(browser: Browser, board: Dash
     assert board.app.checkpoints.get(head.key).state["text"] == HOSTILE
 
 
-def test_a_forged_form_of_another_site_does_nothing(browser: Browser, board: Dashboard) -> None:
+@pytest.mark.fault("S12")
+def test_a_forged_form_of_another_site_does_nothing(chromium: Chromium, board: Dashboard) -> None:
     """Not even the cookie comes along; and if it did, the form would be refused."""
-    watched = signed_in(browser, board)
-    page = watched.page
+    visit = signed_in(chromium, board)
+    page = visit.page
     board.app.start("invoices", {"customer": "x"}, run_id="forged")
     elsewhere = board.site.url.replace("127.0.0.1", "localhost")
     forged = f"<form method=post action={board.site.url}/runs/forged/do/cancel><button>Win</button></form>"
@@ -330,10 +341,10 @@ def test_a_forged_form_of_another_site_does_nothing(browser: Browser, board: Das
     assert board.app.runs.get("forged").status is RunStatus.QUEUED  # type: ignore[union-attr]
 
 
-def test_a_sign_in_link_leaves_the_key_nowhere(browser: Browser, board: Dashboard) -> None:
+def test_a_sign_in_link_leaves_the_key_nowhere(chromium: Chromium, board: Dashboard) -> None:
     key = board.site.key()
-    watched = Watched(browser.new_context(), EVENTS)
-    page, asked = watched.page, []
+    visit = chromium.visit(ignore=EVENTS)
+    page, asked = visit.page, []
     page.on(
         "request", lambda request: asked.append((request.url, request.headers.get("referer", "")))
     )
@@ -349,9 +360,11 @@ def test_a_sign_in_link_leaves_the_key_nowhere(browser: Browser, board: Dashboar
     assert key not in page.content()
 
 
-def test_a_link_from_another_site_signs_in_with_a_click(browser: Browser, board: Dashboard) -> None:
+def test_a_link_from_another_site_signs_in_with_a_click(
+    chromium: Chromium, board: Dashboard
+) -> None:
     """A cookie that is SameSite=Strict stays behind: nobody else shall decide in whose name you work."""
-    page = Watched(browser.new_context(), EVENTS).page
+    page = chromium.visit(ignore=EVENTS).page
     link = f"<a href={board.site.url}/sign-in?key={board.site.key()}>Sign in</a>"
     page.route(
         "http://chat.localhost/*", lambda route: route.fulfill(body=link, content_type="text/html")
@@ -365,8 +378,8 @@ def test_a_link_from_another_site_signs_in_with_a_click(browser: Browser, board:
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
 
 
-def test_chosen_runs_are_counted(browser: Browser, board: Dashboard) -> None:
-    page = signed_in(browser, board, Scope.OPERATE).page
+def test_chosen_runs_are_counted(chromium: Chromium, board: Dashboard) -> None:
+    page = signed_in(chromium, board, Scope.OPERATE).page
 
     page.get_by_role("checkbox", name="Choose run inv-1").check()
     page.get_by_role("checkbox", name="Choose run inv-2").check()

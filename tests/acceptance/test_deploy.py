@@ -237,6 +237,7 @@ def test_the_images_health_check_sees_a_worker(image: Image, stack: Stack) -> No
     assert _in_image(image, *command).returncode == 1
 
 
+@pytest.mark.fault("S18")
 def test_flower_wants_a_password(image: Image, stack: Stack) -> None:
     port = free_port()
     arguments = [a.replace("5555", str(port)) for a in stack.services["flower"]["command"]]

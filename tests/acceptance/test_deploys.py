@@ -26,6 +26,7 @@ def worker(arena: Arena, code: str) -> Worker:
     return Worker("acceptance.deploy_app", arena.folder, env, concurrency=2, name=f"code{code}")
 
 
+@pytest.mark.fault("F68")
 def test_runs_of_both_codes_come_to_their_ends(arena: Arena) -> None:
     url = arena.env["MILEPOST_URL"]
     with closing(build(url, "1")) as before, closing(build(url, "2")) as after:

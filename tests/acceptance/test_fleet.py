@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from acceptance.arena import APP, Arena
+from acceptance.arena import APP, Arena, Rescuer
 from acceptance.pipelines import STAGES, Trail
 from milepost.tasks import Milepost, RunStatus
 from milepost.worker.fleet import Fleet, WorkerReport
@@ -160,10 +160,7 @@ def test_a_queue_is_paused_and_resumed_under_load(arena: Arena, app: Milepost) -
 def test_one_queue_is_paused_and_others_go_on(arena: Arena) -> None:
     with arena.app("other") as app, arena.worker() as worker:
         worker.wait_ready()
-        replies = app.celery.control.add_consumer(
-            "other", destination=[worker.name], reply=True, timeout=5
-        )
-        assert replies
+        Rescuer(worker).take_over(app, "other")
         Fleet(app).pause_queue("milepost", "ann")
         worker.wait_for_log("Queue milepost is paused.")
         run = app.start("relay", Trail())

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -39,6 +40,12 @@ class Fleet:
 
     def start(self, run_id: str, **state: str) -> Run:
         return self.app.start("parcels", state, run_id=run_id)
+
+    def is_watched(self) -> bool:
+        """Whether the worker has noticed that somebody listens: Flower knows what it runs now."""
+        run = self.start(f"first-{token_hex(4)}")
+        run.wait(15)
+        return bool(self.flower.search(f"kwargs:run_id={run.id}"))
 
     def held(self, run_id: str) -> tuple[Run, str]:
         """Start a run, wait until it is held up while it packs, and return it with its task's id."""
@@ -91,7 +98,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         ):
             worker.wait_ready()
             eventually(lambda: flower.call("workers?status=true"), 15, flower.log.read_text)
-            yield Fleet(arena, app, worker, flower)
+            there = Fleet(arena, app, worker, flower)
+            eventually(there.is_watched, 30, flower.log.read_text)
+            yield there
         app.close()
         app.celery.close()
 
@@ -268,6 +277,7 @@ def arrived(fleet: Fleet, run_id: str) -> set[str]:
     return {str(task["result"]) for task in fleet.flower.search(run_id)}
 
 
+@pytest.mark.fault("S11")
 def test_hostile_text_is_shown_as_text(fleet: Fleet, visit: Visit) -> None:
     """In arguments, results and errors, in the list and on a task's page."""
     (fleet.arena.folder / "mended").unlink(missing_ok=True)

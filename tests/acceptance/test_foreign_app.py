@@ -43,6 +43,7 @@ def worker(arena: Arena, name: str) -> Worker:
     return Worker(APP, arena.folder, arena.env, concurrency=2, name=name)
 
 
+@pytest.mark.fault("F62")
 def test_a_killed_worker_loses_neither_tasks_nor_runs(arena: Arena, shop: Any) -> None:
     """Tasks come back by Celery's own emulation of acknowledgements; it is not switched off for them."""
     with worker(arena, "victim") as victim:

@@ -38,6 +38,7 @@ def loud(state: dict, ctx: Context) -> dict:
     ctx.log.warning("from ctx.log")
     get_task_logger("anything").warning("from a task logger")
     print("from print")
+    theirs.warning(ctx.run_id + "\\r\\n" + '{"message": "forged"}')
     with ThreadPoolExecutor(1) as pool:
         pool.submit(copy_context().run, theirs.warning, "from a thread").result()
     return state
@@ -96,8 +97,12 @@ def check(text: str, run_ids: list[str]) -> None:
     assert failed["run_id"] in run_ids
     assert "in fail" in failed["traceback"]
     assert all("message" in line for line in found)
+    assert not [line for line in found if line["message"] == "forged"]
+    whole = {f'{run_id}\r\n{{"message": "forged"}}' for run_id in run_ids}
+    assert whole <= {line["message"] for line in found}
 
 
+@pytest.mark.fault("S16")
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_plain_celery_logs_json(arena: Arena, pool: Any) -> None:
     """The variable is enough; threads keep their runs apart."""

@@ -26,6 +26,7 @@ def arena(tmp_path: Path) -> Iterator[Arena]:
         yield arena
 
 
+@pytest.mark.fault("S18")
 @pytest.mark.parametrize("pool", get_args(Pool))
 def test_each_pool_counts(arena: Arena, pool: Pool) -> None:
     """Commits, durations and bytes by stage; nothing by run; only what the catalogue knows."""

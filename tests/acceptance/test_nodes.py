@@ -57,6 +57,7 @@ def celery_worker_cluster(
         yield CeleryWorkerCluster(*nodes)
 
 
+@pytest.mark.fault("F7")
 def test_kill_and_restart_of_a_node(
     arena: Arena, celery_setup: CeleryTestSetup, milepost_app: Milepost, trap: Trap
 ) -> None:

@@ -59,6 +59,7 @@ def test_it_is_left_alone_and_taken_again(arena: Arena, queue: str, pool: Pool) 
             assert ran == [*STAGES]
 
 
+@pytest.mark.fault("F23")
 @pytest.mark.parametrize("arena", ["Redis"], indirect=True)
 def test_a_server_that_is_killed_and_workers_that_come_new_change_nothing(
     arena: Arena, queue: str

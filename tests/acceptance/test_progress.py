@@ -28,6 +28,7 @@ def anywhere(
         yield arena
 
 
+@pytest.mark.fault("F21")
 @pytest.mark.parametrize("way", ["kill", "SIGTERM"])
 def test_a_loop_goes_on_where_it_was(anywhere: Arena, way: str) -> None:
     trap = anywhere.trap("inside", "count", "wait")

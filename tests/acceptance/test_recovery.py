@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from base64 import b64encode
 from collections.abc import Iterator
 from functools import partial
@@ -37,6 +38,7 @@ def completes(arena: Arena, app: Milepost, run: Run, **executions: int) -> None:
     arena.checker(app).judge(run, state=DONE, stages=STAGES, executions=executions)
 
 
+@pytest.mark.fault("F18", "F47")
 def test_poison_is_set_aside_and_its_neighbour_completes(arena: Arena, app: Milepost) -> None:
     trap = arena.trap("inside")
     with arena.worker(concurrency=2, env=trap.env) as worker:
@@ -62,6 +64,7 @@ def test_poison_is_set_aside_and_its_neighbour_completes(arena: Arena, app: Mile
         assert len(arena.ledger.entries(run.id)) == 4
 
 
+@pytest.mark.fault("F47")
 def test_poison_that_takes_whole_workers_along(arena: Arena, app: Milepost) -> None:
     """On threads each crash costs the worker and whatever else it ran: only the poison is set aside."""
     trap = arena.trap("inside")
@@ -105,6 +108,7 @@ GARBAGE = [
 ]
 
 
+@pytest.mark.fault("F48")
 @pytest.mark.parametrize("pool", get_args(Pool))
 def test_garbage_on_the_queue(arena: Arena, app: Milepost, pool: Pool) -> None:
     with arena.worker(pool) as worker:
@@ -140,6 +144,7 @@ def spoilt(message: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name, {**message, **changes}
 
 
+@pytest.mark.fault("F48")
 @pytest.mark.parametrize("pool", get_args(Pool))
 def test_spoilt_messages(arena: Arena, app: Milepost, pool: Pool) -> None:
     """Each is put aside, neither the worker nor another one dies of it, and the queue moves."""
@@ -153,6 +158,7 @@ def test_spoilt_messages(arena: Arena, app: Milepost, pool: Pool) -> None:
         assert worker.exit_code is None, worker.text()
 
 
+@pytest.mark.fault("F25", "F48")
 def test_messages_celery_can_read_but_no_stage(arena: Arena, app: Milepost) -> None:
     with arena.worker() as worker:
         worker.wait_ready()
@@ -168,6 +174,7 @@ def test_messages_celery_can_read_but_no_stage(arena: Arena, app: Milepost) -> N
         assert worker.exit_code is None
 
 
+@pytest.mark.fault("F23")
 def test_the_server_dies_under_a_stage(arena: Arena, app: Milepost) -> None:
     trap = arena.trap("inside")
     # With "everysec" the last second may be lost, and this is not the test of that.
@@ -186,6 +193,7 @@ def test_the_server_dies_under_a_stage(arena: Arena, app: Milepost) -> None:
         )
 
 
+@pytest.mark.fault("F55")
 def test_the_queue_is_deleted(arena: Arena, app: Milepost) -> None:
     runs = [app.start("relay", Trail()) for _ in range(5)]
     assert arena.broker.delete("milepost") == 1
@@ -195,6 +203,7 @@ def test_the_queue_is_deleted(arena: Arena, app: Milepost) -> None:
             completes(arena, app, run)
 
 
+@pytest.mark.fault("F56")
 def test_cancel_during_a_stage(arena: Arena, app: Milepost) -> None:
     trap = arena.trap("inside")
     with arena.worker(env=trap.env) as worker:
@@ -212,6 +221,7 @@ def test_cancel_during_a_stage(arena: Arena, app: Milepost) -> None:
         completes(arena, app, app.start("relay", Trail()))
 
 
+@pytest.mark.fault("F21")
 def test_hand_back_on_sigterm(arena: Arena, app: Milepost) -> None:
     with arena.worker() as worker:
         worker.wait_ready()
@@ -226,6 +236,7 @@ def test_hand_back_on_sigterm(arena: Arena, app: Milepost) -> None:
         )
 
 
+@pytest.mark.fault("F21")
 @pytest.mark.parametrize("pool", get_args(Pool))
 def test_the_grace_period_ends(arena: Arena, app: Milepost, pool: Pool) -> None:
     trap = arena.trap("inside")
@@ -238,3 +249,36 @@ def test_the_grace_period_ends(arena: Arena, app: Milepost, pool: Pool) -> None:
         assert run.head.crashes == run.head.suspicions == 0
         worker.start().wait_ready()
         completes(arena, app, run, second=2)
+
+
+@pytest.mark.fault("F22")
+@pytest.mark.parametrize("last", [signal.SIGKILL, signal.SIGINT], ids=str)
+def test_a_deploy_that_does_not_wait(arena: Arena, app: Milepost, last: signal.Signals) -> None:
+    """SIGTERM, and SIGKILL before the stage has ended; or Ctrl-C, and Ctrl-C again."""
+    trap = arena.trap("inside")
+    with arena.worker(env=trap.env) as worker:
+        worker.wait_ready()
+        run = app.start("relay", Trail())
+        trap.wait_reached()
+        worker.signal_pid(worker.pid, signal.SIGTERM if last == signal.SIGKILL else last)
+        worker.wait_for_log("Warm shutdown")
+        if last == signal.SIGKILL:
+            worker.kill_group()
+        else:
+            worker.signal_pid(worker.pid, last)
+            worker.wait_exit()
+        worker.start().wait_ready()
+        completes(arena, app, run, second=2)
+
+
+@pytest.mark.fault("F14")
+def test_a_worker_that_has_nothing_to_do_is_killed(arena: Arena, app: Milepost) -> None:
+    """When its last message is acknowledged nothing depends on it any more."""
+    with arena.worker() as worker:
+        worker.wait_ready()
+        run = app.start("relay", Trail()).wait(15)
+        eventually(lambda: "'completed'" in worker.text(), 15, worker.text)
+        worker.kill_group()
+        worker.start().wait_ready()
+        completes(arena, app, run)
+        completes(arena, app, app.start("relay", Trail()))

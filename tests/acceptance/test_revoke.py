@@ -69,6 +69,7 @@ def scene(request: pytest.FixtureRequest, arena: Arena, app: Milepost) -> Iterat
         yield Scene(app, trap, worker)
 
 
+@pytest.mark.fault("F61")
 def test_a_waiting_stage(arena: Arena, app: Milepost, scene: Scene) -> None:
     """It is discarded when its message is taken; the run is paused and not published again."""
     run = app.start("relay", Trail())

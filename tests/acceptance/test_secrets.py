@@ -122,6 +122,7 @@ class Events:
         self._celery.close()
 
 
+@pytest.mark.fault("S10")
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_no_canary_comes_out_of_a_fleet(site: Site, log_format: str) -> None:
     """Logs, heads, events, metrics, spans, and what commands tell of it."""
@@ -178,6 +179,7 @@ CELERY = (sys.executable, "-m", "celery")
 WRONG = "redis://:Wrong-canary%40pw@127.0.0.1"
 
 
+@pytest.mark.fault("S10")
 @pytest.mark.parametrize(
     ("words", "env"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -18,9 +19,9 @@ class Count(BaseModel):
     broken: bool = False
 
 
-def counting_app(url: str) -> Milepost:
+def counting_app(url: str, **stores: Any) -> Milepost:
     """Return an app with the pipelines `counting` and `loose`."""
-    app = Milepost(url)
+    app = Milepost(url, **stores)
     counting = app.pipeline("counting")
 
     @counting.stage

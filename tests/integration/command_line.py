@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from milepost.tasks import Milepost, Run, RunStatus, TaskSettings
 from milepost.tasks.setbacks import StageFailed
+from support.waiting import eventually
 
 STAGES = ["a", "b", "c", "d"]
 
@@ -57,3 +58,12 @@ class Line:
         assert run.status is RunStatus.COMPLETED
         state: State = run.state
         return state
+
+    def pass_leases(self, run: Run) -> None:
+        """Look until the reconciler has dealt with what was begun."""
+
+        def over() -> bool:
+            self.app.runtime.reconciler.look()
+            return run.status is not RunStatus.REDIRECTING
+
+        eventually(over, 20)

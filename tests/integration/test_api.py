@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -17,6 +19,7 @@ from milepost.tasks import (
     Conflict,
     InputMismatch,
     Milepost,
+    RunStatus,
     StateInvalid,
     UnknownPipeline,
     UnknownRun,
@@ -109,6 +112,7 @@ class Lossy(httpx.HTTPTransport):
         return answer
 
 
+@pytest.mark.fault("F2")
 def test_lost_answers(server: ApiServer, app: Milepost) -> None:
     """Starts and reads are repeated and done once; a command is not repeated."""
     lossy = Lossy()
@@ -291,6 +295,21 @@ def test_a_bulk_command_ends_when_time_is_up(app: Milepost) -> None:
             if answer.complete:
                 break
     assert total == 30
+
+
+def test_a_bulk_command_ends_with_its_server(app: Milepost) -> None:
+    """It answers what it has done."""
+    app.pipelines["counting"].start_many([{"n": n} for n in range(6)])
+    with ThreadPoolExecutor(1) as pool, ApiServer(app) as server, server.client() as client:
+        asked = pool.submit(client.bulk, "cancel", {"status": "queued"}, rate_per_second=0.1)
+        try:
+            one = {("counting", RunStatus.CANCELLED): 1}
+            eventually(lambda: one.items() <= app.runs.counts().items(), what="the first")
+            began = time.monotonic()
+        finally:
+            server.__exit__()
+        assert time.monotonic() - began < 4
+        assert (asked.result().done, asked.result().complete) == (1, False)
 
 
 def test_waiting_ends_with_the_run(client: Client, app: Milepost) -> None:

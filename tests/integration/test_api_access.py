@@ -93,6 +93,7 @@ def callers(server: ApiServer) -> dict[str, str]:
     }
 
 
+@pytest.mark.fault("S4")
 def test_every_route_for_everybody(server: ApiServer) -> None:
     """No key, wrong, expired, revoked, and each scope, on every method of every route."""
     tried = 0
@@ -118,6 +119,7 @@ def test_every_route_for_everybody(server: ApiServer) -> None:
     assert tried > 200
 
 
+@pytest.mark.fault("S4")
 def test_no_route_can_be_forgotten(server: ApiServer) -> None:
     """All are of a class that asks who comes, or public by name, or sockets, which ask themselves."""
 
@@ -149,6 +151,7 @@ def test_figures_can_be_public(server: ApiServer) -> None:
         assert http.get("/metrics").status_code == 401
 
 
+@pytest.mark.fault("S4")
 def test_another_tenants_run_is_no_run(server: ApiServer) -> None:
     """On every route about a run the answer is that of a run which does not exist, and nothing happens."""
     app = server.app

@@ -47,6 +47,7 @@ def is_problem(answer: httpx.Response, status: int, slug: str) -> None:
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.fault("S13")
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -75,6 +76,7 @@ def test_what_is_no_json(http: httpx.Client, body: bytes, says: str) -> None:
         assert answer.status_code in (400, 422)
 
 
+@pytest.mark.fault("S13")
 def test_a_depth_of_100_000(server: ApiServer) -> None:
     """Levels that the body's size allows crash nobody."""
     with ApiServer(server.app) as wide, wide.http() as http:
@@ -84,6 +86,7 @@ def test_a_depth_of_100_000(server: ApiServer) -> None:
         assert http.get("/healthz").status_code == 200
 
 
+@pytest.mark.fault("S5", "S6")
 @pytest.mark.parametrize(
     ("body", "at"),
     [
@@ -126,6 +129,7 @@ def test_a_state_that_is_none(http: httpx.Client) -> None:
     assert "hunter2" not in answer.text
 
 
+@pytest.mark.fault("S13")
 @pytest.mark.parametrize(
     "path",
     [
@@ -169,6 +173,7 @@ def test_paths_and_methods_that_are_not_there(http: httpx.Client) -> None:
     assert not [name for name in asked.headers if name.startswith("access-control")]
 
 
+@pytest.mark.fault("S12")
 def test_what_browsers_are_told(http: httpx.Client) -> None:
     """On every answer, good and bad."""
     for answer in (http.get("/healthz"), http.get("/v1/runs"), http.get("/nothing")):
@@ -179,6 +184,7 @@ def test_what_browsers_are_told(http: httpx.Client) -> None:
         assert "server" not in answer.headers
 
 
+@pytest.mark.fault("S13")
 def test_a_body_that_is_too_large(http: httpx.Client, server: ApiServer) -> None:
     """Announced or in chunks: it is refused, and 100 MB are not gathered first."""
     large = b'{"state": "' + b"x" * 200_000 + b'"}'
@@ -205,6 +211,7 @@ def test_a_body_without_a_key_is_not_read(server: ApiServer) -> None:
         assert read(connection).startswith(b"HTTP/1.1 401")
 
 
+@pytest.mark.fault("S13")
 def test_a_body_that_comes_too_slowly(server: ApiServer) -> None:
     """408, and the connection is closed; so it is where more is announced than comes."""
     key = server.key()
@@ -223,6 +230,7 @@ def test_a_body_that_comes_too_slowly(server: ApiServer) -> None:
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.fault("S13")
 def test_headers_that_never_come(server: ApiServer) -> None:
     """A connection that says nothing, or begins and does not go on, is closed."""
     for begun in (b"", b"GET /v1/runs HT", b"GET /v1/runs HTTP/1.1\r\nHost: x\r\n"):

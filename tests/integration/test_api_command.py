@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,7 @@ def test_with_a_key_nothing_is_made_up(shell: Shell) -> None:
         assert httpx.get(f"{url}/v1/runs", headers=header).status_code == 200
 
 
+@pytest.mark.fault("S4")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
 def test_without_a_key_it_is_not_open_to_others(shell: Shell, host: str) -> None:
     """It refuses, in one line; an expired key does not help."""
@@ -123,3 +125,16 @@ def test_with_a_key_it_may_be(shell: Shell) -> None:
         header: dict[str, Any] = {"Authorization": f"Bearer {key}"}
         assert httpx.get(f"{url}/v1/runs", headers=header).status_code == 200
         assert httpx.get(f"{url}/v1/runs").status_code == 401
+
+
+def test_a_port_that_is_taken(shell: Shell) -> None:
+    """One line that says what to do, and the code of wrong usage."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = shell("api", "--port", str(port), code=2)
+
+    assert (
+        f"milepost: The API cannot listen on 127.0.0.1:{port}: Address already in use. Name another"
+        in said
+    )
+    assert said.count("\n") == 1

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -184,6 +185,50 @@ def test_too_many_streams(app: Milepost) -> None:
             refused = http.get("/v1/events")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
         assert refused.json()["type"].endswith("#busy")
+
+
+def test_a_key_has_so_many_streams_and_waits_at_once(app: Milepost) -> None:
+    """Of whatever kind; others are served meanwhile, and so is it when one of them ends."""
+    app.start("loose", {}, run_id="one")
+    with ApiServer(app, api_streams_per_key=2) as server:
+        key, site = server.key(Scope.READ), server.site
+        header = {"Authorization": f"Bearer {key}"}
+        socket = f"{server.url.replace('http', 'ws')}/v1/ws"
+        with server.http(key) as http, server.http() as other:
+            with connect(socket, additional_headers=header), http.stream("GET", "/v1/events"):
+                eventually(lambda: len(site.feed) == 2, what="both followers")
+                for path in ("/v1/events", "/v1/runs/one/events", "/v1/runs/one/wait?timeout=1"):
+                    refused = http.get(path)
+                    assert refused.status_code == 429, path
+                    assert refused.headers["content-type"] == "application/problem+json"
+                    assert refused.headers["retry-after"] == "2"
+                    assert refused.json()["type"].endswith("#too-many-requests")
+                    assert (
+                        "as many event streams and waits as it may at once: 2"
+                        in refused.json()["detail"]
+                    )
+                assert http.get("/v1/runs/one/wait?timeout=0").status_code == 200
+                third = connect(socket, additional_headers=header)
+                with third, pytest.raises(ConnectionClosed) as closed:
+                    third.recv(timeout=5)
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1013
+                assert other.get("/v1/runs/one/wait?timeout=0.1").status_code == 200
+            eventually(lambda: len(site.feed) == 0, what="their end")
+            assert http.get("/v1/runs/one/wait?timeout=0.1").status_code == 200
+
+
+def test_a_stream_that_is_left_gives_its_place_back(app: Milepost) -> None:
+    app.start("loose", {}, run_id="one")
+    with ApiServer(app, api_streams_per_key=1) as server, server.http() as http:
+        for _ in range(3):
+            eventually(lambda: _opens(http, "/v1/runs/one/events"), what="a place")
+            eventually(lambda: _opens(http, "/v1/events"), what="a place")
+
+
+def _opens(http: httpx.Client, path: str) -> bool:
+    with http.stream("GET", path) as answer:
+        return answer.status_code == 200
 
 
 def test_the_same_over_a_websocket(server: ApiServer, app: Milepost) -> None:

@@ -109,3 +109,5 @@ def test_who_did_what_is_noted(line: Line) -> None:
         ("bob", "pause", ""),
     ]
     assert [note.command for note in life.notes(limit=1)] == ["retry"]
+    life.edit(run.id, patch={"n": 1, **dict.fromkeys(map(str, range(1_000)), 0)})
+    assert len(life.notes(limit=1)[0].detail) == 1_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -120,10 +119,10 @@ def test_without_a_slice_each_stage_is_a_task(lab: Lab) -> None:
 
 def test_a_slice_that_is_used_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage that runs then is the last of this task."""
-    lab.line(burst="10s")
-    now = iter([0.0, 9.9, 10.0])
-    clock = SimpleNamespace(monotonic=lambda: next(now))
-    monkeypatch.setattr("milepost.tasks.burst.time", clock)
+    lab.line(burst="5s")
+    process = lab.app.runtime.process
+    # All of it within the time after which a claim is taken for lost.
+    monkeypatch.setattr(process, "monotonic", lambda: (0.0, 4.9, 5.0)[min(len(lab.ran), 2)])
     run = lab.app.start("line", {})
     assert _stage_after(lab, run) == "c"
     assert lab.ran == ["a", "b"]
@@ -311,3 +310,28 @@ def _stage_after(lab: Lab, run: Run) -> str:
     lab.task(run)
     eventually(lambda: run.status is RunStatus.QUEUED, 5)
     return run.head.stage
+
+
+def test_a_burst_reads_no_checkpoint_and_makes_no_message(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its stages: what one commits is what the next one gets."""
+    lab.line()
+    run = lab.app.start("line", {})
+    asked: list[str] = []
+    log, dispatch = lab.app.checkpoints.store, lab.app.runtime.dispatch
+
+    def spied(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+        def spy(*args: Any, **kwargs: Any) -> Any:
+            asked.append(name)
+            return whole(*args, **kwargs)
+
+        return spy
+
+    for place, name in ((log, "get"), (log, "latest"), (dispatch, "render")):
+        monkeypatch.setattr(place, name, spied(name, getattr(place, name)))
+
+    lab.task(run)
+
+    assert asked == ([] if lab.app.runtime.log_in_runs else ["latest"])
+    assert run.status is RunStatus.COMPLETED

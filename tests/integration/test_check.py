@@ -110,6 +110,8 @@ def test_a_damaged_checkpoint_is_found(redis_url: str) -> None:
                 client.hset(bodies, field, body[:-1] + bytes([body[-1] ^ 1]))
 
         assert obstacle(app, run_id) == "Corrupt"
+        app.checkpoints.store.delete_run(run_id)
+        assert obstacle(app, run_id) == "NotFound"
 
 
 def test_only_what_is_in_flight_is_tried_and_nothing_is_written(

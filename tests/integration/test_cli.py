@@ -194,6 +194,20 @@ def test_a_group_is_retried_behind_its_canary(shell: Shell) -> None:
         (["cancel", "run-1"], 4, "is completed"),
         (["-A", "no.such.module", "runs"], 2, "No such option"),
         (["runs", "-A", "no.such.module"], 2, "No module 'no.such.module'"),
+        (
+            ["runs", "-A", "counted.py"],
+            2,
+            "'counted.py' is no module: expected a name as in `import`",
+        ),
+        (["runs", "-A", "./counted"], 2, "'./counted' is no module"),
+        (["runs", "-A", "unclosed"], 2, "unclosed.py, line 1): '(' was never closed"),
+        (
+            ["runs", "-A", "lacking"],
+            2,
+            "lacking.py, line 2): No module named 'nowhere_to_be_found'",
+        ),
+        (["runs", "--since", "yesterday"], 2, "expected how long ago it was, such as 90m"),
+        (["statsu"], 2, "No such command 'statsu'. Did you mean 'status'?"),
         (["retry"], 2, "Name runs, or choose them with --status, --pipeline"),
         (["cancel", "run-1", "--pipeline", "counting"], 2, "not both"),
         (["rewind", "run-1"], 2, "either a stage or a checkpoint"),
@@ -213,6 +227,8 @@ def test_a_group_is_retried_behind_its_canary(shell: Shell) -> None:
 def test_one_clear_error(shell: Shell, words: list[str], code: int, says: str) -> None:
     """And an exit code that scripts can use."""
     shell("start", "counting", '{"n": 4}', "--run-id", "run-1", "--tag", "x", "--watch")
+    (shell.folder / "unclosed.py").write_text("x = (\n")
+    (shell.folder / "lacking.py").write_text("import json\nimport nowhere_to_be_found\n")
     shown = shell(*words, code=code)
 
     assert says in shown
@@ -229,6 +245,63 @@ def test_a_server_that_is_down_is_named_without_its_password(shell: Shell) -> No
 
     assert "redis://:***@127.0.0.1:1/0" in shown
     assert "hunter2" not in shown
+
+
+def test_a_broker_that_is_no_url(shell: Shell) -> None:
+    """It is named, with what one looks like."""
+    shell.env["MILEPOST_URL"] = "localhost:6379"
+    try:
+        shown = shell("runs", code=2)
+    finally:
+        del shell.env["MILEPOST_URL"]
+
+    assert (
+        "The broker 'localhost:6379' is no URL: expected one such as redis://host:6379/0." in shown
+    )
+
+
+def test_an_empty_list_says_where_it_looked(shell: Shell) -> None:
+    """A folder too far up is otherwise not noticed."""
+    shown = shell("runs", "--pipeline", "cuonting")
+
+    assert "No run that meets these conditions is in redis+socket://" in shown
+    assert "There is no key" in shell("keys", "list")
+
+
+def test_a_bulk_command_is_noted_as_it_was_given(shell: Shell) -> None:
+    """By its conditions."""
+    shell("resume", "--pipeline", "absent", "--since", "2030-01-31T00:00+00:00")
+
+    noted = shell.json("notes")[0]
+    assert noted["command"] == "bulk resume"
+    assert noted["detail"] == "pipeline=absent since=2030-01-31T00:00:00Z"
+
+
+def test_whoever_watches_is_told_that_nobody_takes_the_run(shell: Shell) -> None:
+    """And which queue that is."""
+    (shell.folder / "apart.py").write_text(
+        "from milepost.tasks import Milepost\n"
+        "app = Milepost()\n"
+        "@app.pipeline('apart').stage(queue='far')\n"
+        "def only(state: dict) -> dict:\n"
+        "    return state\n"
+    )
+    run_id = shell("start", "apart", "{}", "-A", "apart").strip()
+
+    shown = shell("watch", run_id, "-A", "apart", "--timeout", "100ms", code=6)
+    assert f"Run {run_id}\n" in shown
+    assert (
+        "No worker takes from queue far: start one with milepost worker -A MODULE -Q far." in shown
+    )
+
+
+def test_a_server_that_is_stopped(shell: Shell, tmp_path: Path) -> None:
+    """What was done is said, and what is there."""
+    aside = Shell(tmp_path)
+
+    aside("server", "start")
+    assert f"stopped; its data is in {tmp_path / 'home'}" in aside("server", "stop")
+    assert "not running; its data is in" in aside("server", "stop")
 
 
 def test_the_server_command(shell: Shell) -> None:

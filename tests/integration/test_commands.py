@@ -9,12 +9,16 @@ from uuid import uuid4
 import pytest
 
 from integration.command_line import STAGES, Line, State
-from milepost.checkpointing import Misconfigured, NotFound, NotSerializable, Unavailable
-from milepost.tasks import Conflict, Run, RunStatus, StateInvalid, UnknownPipeline
-from milepost.tasks.runs import Claim, RunStore
+from milepost.checkpointing import (
+    InvalidName,
+    Misconfigured,
+    NotFound,
+    NotSerializable,
+)
+from milepost.tasks import Conflict, RunStatus, StateInvalid, UnknownPipeline
+from milepost.tasks.runs import Claim
 from milepost.tasks.testing.case import new_bid
 from support.s3_server import MotoServer, store_url
-from support.waiting import eventually
 
 
 def test_a_completed_run_is_rewound_and_goes_on_from_there(line: Line) -> None:
@@ -67,6 +71,18 @@ def test_a_run_goes_on_from_any_of_its_commits(line: Line) -> None:
         run.rewind()
 
 
+def test_the_way_back_leads_along_the_parents(line: Line) -> None:
+    """Not to what is younger and was left behind."""
+    run = line.steps(line.start(), 3)
+    due_d = run.checkpoint.metadata.checkpoint_id
+    run.rewind("a")
+    run.edit(patch={"n": 100})
+    line.step(run)
+    run.rewind(checkpoint_id=due_d)
+    run.rewind("b")
+    assert run.state == State(n=1, ran=["a"])
+
+
 def test_a_stage_in_flight_is_fenced_by_a_rewind(line: Line) -> None:
     """Its result is refused, and the run goes on from where it was sent."""
     run = line.steps(line.start(), 2)
@@ -112,6 +128,18 @@ def test_skipping_the_last_stage_completes_the_run(line: Line) -> None:
     assert run.state.ran == ["a", "b", "c"]
     with pytest.raises(Conflict, match="is completed; only a run"):
         run.skip()
+
+
+def test_skipping_the_last_stage_keeps_what_the_pipeline_keeps(line: Line) -> None:
+    """As when the stage itself had ended the run."""
+    brief = line.app.pipeline("brief", keep_on_success=1)
+    for name in ("a", "b"):
+        brief.stage(name=name)(line.pipeline.stages[name].function)
+    run = line.steps(brief.start(State()), 1)
+    run.skip()
+    assert (run.status, run.state.ran) == (RunStatus.COMPLETED, ["a"])
+    (last,) = run.checkpoints()
+    assert (last.sequence, last.note) == (2, "b skipped by ann")
 
 
 def test_an_edited_failed_run_is_mended_by_a_retry(line: Line) -> None:
@@ -164,6 +192,15 @@ def test_a_run_that_waits_for_its_time_keeps_it_when_it_is_edited(line: Line) ->
     assert line.finish(run).n == 9
 
 
+def test_a_delay_that_no_clock_tells_is_none(line: Line) -> None:
+    """The message goes out with the start, not when somebody misses it."""
+    for run in (
+        line.pipeline.start(State(), delay=0.0004),
+        *line.pipeline.start_many([State()], delay=0.0004),
+    ):
+        assert (run.status, run.head.published_at > 0) == (RunStatus.QUEUED, True)
+
+
 def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
     """It begins with what the other had there, and leaves that as it is."""
     run = line.start(n=10)
@@ -181,72 +218,80 @@ def test_a_fork_is_a_run_of_its_own(line: Line) -> None:
         run.fork()
     with pytest.raises(Conflict, match="another input"):
         run.fork("b", run_id="the-fork")
+    with pytest.raises(InvalidName, match="run id"):
+        run.fork("b", run_id="../b")
     run.delete()
     assert fork.state.n == 14
 
 
-def test_an_operator_who_dies_after_the_intent_leaves_the_run_as_it_was(line: Line) -> None:
-    """The reconciler takes the intent back; who wakes up late is refused."""
-    for pause in (False, True):
-        run = line.steps(line.start(), 2)
-        if pause:
-            run.pause()
-        runtime = line.app.runtime
-        encoded = runtime.intents._encoded
-        late: list[Any] = []
+def test_a_fork_is_for_whom_the_first_run_was(line: Line) -> None:
+    """It has tags, tenant, priority and budget of the other, whose checkpoint its first one names."""
+    run = line.pipeline.start(
+        State(), tags=["eu", "night"], tenant="acme", priority=3, budget={"usd": 5}
+    )
+    line.step(run)
 
-        def dies(*args: Any, encoded: Any = encoded, late: list[Any] = late) -> Any:
-            late.append(encoded(*args))
-            if len(late) == 1:
-                # It is tried before anything is intended.
-                return late[0]
-            raise Unavailable("The operator's machine is gone.")
+    one, other = run.head, run.fork().head
 
-        runtime.intents._encoded = dies  # type: ignore[method-assign,assignment]
-        with pytest.raises(Unavailable):
-            run.rewind("a")
-        del runtime.intents._encoded
-        head = run.head
-        assert head.status is RunStatus.REDIRECTING
-        with pytest.raises(Conflict, match="is redirecting"):
-            run.cancel()
-
-        # It takes no code: workers that know nothing of the run may look first.
-        known = dict(line.app.versions)
-        line.app.versions.clear()
-        _pass_leases(line, run)
-        line.app.versions.update(known)
-
-        assert run.status is (RunStatus.PAUSED if pause else RunStatus.QUEUED)
-        assert (run.head.stage, run.state.ran) == ("c", ["a", "b"])
-        assert not runtime.intents._land(head, late[1])
-        if pause:
-            run.resume()
-        assert line.finish(run).ran == STAGES
+    assert (other.tags, other.tenant) == (("eu", "night"), "acme")
+    assert (other.run_priority, other.priority) == (one.run_priority, one.priority) == ("3", 3)
+    assert (other.budget, other.stage) == (one.budget, "b")
+    first = line.app.run(other.run_id).checkpoint.metadata
+    assert (first.parent, first.stage, first.sequence) == (one.checkpoint_id, "a", 0)
+    assert first.note == f"forked from {other.origin}"
 
 
-def test_an_operator_who_dies_after_the_checkpoint_is_obeyed(
-    line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What stands in the log is what the reconciler goes on with."""
-    if line.app.runtime.log_in_runs:
-        pytest.skip("checkpoint and head are written in one step")
-    run = line.steps(line.start(), 3)
+def test_what_goes_on_is_published_at_once(line: Line) -> None:
+    """Nobody waits for the reconciler."""
+    failed, paused, done = (line.steps(line.start(broken=n == 0), 3) for n in range(3))
+    failed.retry()
+    paused.pause()
+    paused.resume()
+    line.finish(done).ran.clear()
+    done.rewind("b")
+    for run in (failed, paused, done, done.fork("a")):
+        assert run.status is RunStatus.QUEUED
+        assert run.head.published_at > 0
+
+
+def test_what_the_stage_behind_cannot_do_with_keeps_a_run_from_being_skipped(line: Line) -> None:
+    """The state is the one that the skipped stage would have got."""
+    counts = line.app.pipeline("counts")
+
+    @counts.stage
+    def count(state: dict[str, int]) -> dict[str, int]:
+        return {"n": 1}
+
+    @counts.stage
+    def report(state: State) -> State:
+        return state
+
+    run = counts.start({"n": "none yet"})
+    before = run.head
+    with pytest.raises(StateInvalid, match=r"stage report expects: state\.n"):
+        run.skip()
+    with pytest.raises(Conflict, match="has no checkpoint from before stage report"):
+        run.fork("report")
+    assert run.head == before
+
+
+def test_two_peoples_equal_top_ups_both_count(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though both have read the same budget, and a reply is lost."""
+    run = line.pipeline.start(State(), budget={"usd": 1})
     runs = line.app.runs
-    settle = type(runs).settle
+    set_budget, others = runs.set_budget, line.app.lifecycle.on_behalf_of("bob")
 
-    def dies(*_: Any) -> bool:
-        raise Unavailable("The operator's machine is gone.")
+    def overtaken(*args: Any, **seen: Any) -> bool:
+        monkeypatch.setattr(runs, "set_budget", twice)
+        others.top_up(run.id, {"usd": 5})
+        return runs.set_budget(*args, **seen)
 
-    monkeypatch.setattr(type(runs), "settle", dies)
-    with pytest.raises(Unavailable):
-        run.rewind("b")
-    monkeypatch.setattr(type(runs), "settle", settle)
+    def twice(*args: Any, **seen: Any) -> bool:
+        return [set_budget(*args, **seen) for _ in "12"][1]
 
-    _pass_leases(line, run)
-
-    assert (run.status, run.head.stage, run.state.ran) == (RunStatus.QUEUED, "b", ["a"])
-    assert line.finish(run).ran == STAGES
+    monkeypatch.setattr(runs, "set_budget", overtaken)
+    run.top_up(usd=5)
+    assert run.head.budget == '{"usd": 11.0}'
 
 
 def test_a_lost_run_store_does_not_undo_a_rewind(redis_url: str, moto_server: MotoServer) -> None:
@@ -274,15 +319,3 @@ def test_what_is_not_known_here_cannot_be_redirected(line: Line) -> None:
     for command in (run.skip, lambda: run.rewind("a"), lambda: run.edit({}), run.fork):
         with pytest.raises(UnknownPipeline, match="not defined here"):
             command()
-
-
-def _pass_leases(line: Line, run: Run) -> None:
-    """Look until the reconciler has dealt with what was begun."""
-    runs: RunStore = line.app.runs
-    assert runs is line.app.runtime.runs
-
-    def over() -> bool:
-        line.app.runtime.reconciler.look()
-        return run.status is not RunStatus.REDIRECTING
-
-    eventually(over, 20)

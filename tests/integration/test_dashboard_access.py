@@ -33,6 +33,7 @@ FORMS = (
     ("/runs/r1/do/pause", Scope.OPERATE),
     ("/start", Scope.OPERATE),
     ("/bulk", Scope.OPERATE),
+    ("/bulk/none/stop", Scope.OPERATE),
     ("/fleet/drain", Scope.ADMIN),
     ("/fleet/pause", Scope.ADMIN),
     ("/fleet/resume", Scope.ADMIN),
@@ -77,6 +78,7 @@ def test_who_may_only_read_sees_no_commands(board: Dashboard) -> None:
     assert "/fleet/drain" in board.visitor(Scope.ADMIN).text("/fleet")
 
 
+@pytest.mark.fault("S12")
 @pytest.mark.parametrize("token", ["", "0" * 64, "wrong"])
 def test_a_form_without_the_sessions_token_is_refused(board: Dashboard, token: str) -> None:
     answer = board.visitor().post("/runs/r1/do/pause", csrf=token)
@@ -91,6 +93,7 @@ def test_the_token_of_another_session_is_refused(board: Dashboard) -> None:
     assert board.visitor().post("/runs/r1/do/pause", csrf=other).status_code == 403
 
 
+@pytest.mark.fault("S12")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -240,6 +243,7 @@ def test_behind_https_the_cookie_never_travels_without(board: Dashboard) -> None
     assert "Secure" in answer.headers["set-cookie"]
 
 
+@pytest.mark.fault("S16")
 @pytest.mark.parametrize(
     "after", ["https://evil.example", "//evil.example", "/\\evil.example", "/a\\b", "/a\nb", "x"]
 )
@@ -282,6 +286,7 @@ def test_who_guesses_keys_has_to_wait(board: Dashboard) -> None:
     assert 0 < int(late.headers["retry-after"]) <= 60
 
 
+@pytest.mark.fault("S11")
 def test_every_answer_is_protected(board: Dashboard) -> None:
     visitor = board.visitor(Scope.ADMIN)
     paths = (*PAGES, "/", "/sign-in", "/runs/%2e%2e", "/runs/nobody", "/dashboard/x/y")

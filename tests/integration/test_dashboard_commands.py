@@ -288,69 +288,14 @@ def test_the_group_is_retried_after_its_canary(board: Dashboard) -> None:
     confirm = visitor.text(f"/bulk?command=retry&status=failed&group={group}")
     assert "Retry 3 runs" in confirm
     assert "Nothing has been done yet" in confirm
-    form = {"command": "retry", "status": "failed", "group": group, "count": "3"}
-    refused = visitor.post("/bulk", typed="4", **form)
+    form = visitor.form(f"/bulk?command=retry&status=failed&group={group}", to="/bulk")
+    refused = visitor.post("/bulk", **form, typed="4")
     assert refused.status_code == 422
     assert head(board, "r0").status is RunStatus.FAILED
-    job = visitor.post("/bulk", typed="3", **form).headers["location"]
+    job = visitor.post("/bulk", **form, typed="3").headers["location"]
     eventually(lambda: "Done." in visitor.text(job), 10, "the end of the bulk command")
     assert [head(board, f"r{n}").status for n in range(4)] == [RunStatus.QUEUED] * 4
     assert "All were retried" in visitor.text(f"/failures/{group}?canary=r3")
-
-
-def test_every_run_is_meant_only_if_somebody_says_so(board: Dashboard) -> None:
-    for n in range(3):
-        started(board, f"r{n}")
-    visitor = board.visitor()
-    assert "Type <b>every run</b>" in visitor.text("/bulk?command=cancel")
-
-    assert visitor.post("/bulk", command="cancel", count="3", typed="3").status_code == 422
-    assert head(board, "r0").status is RunStatus.QUEUED
-    job = visitor.post("/bulk", command="cancel", count="3", typed="Every run").headers["location"]
-
-    eventually(lambda: "Done." in visitor.text(job), 10, "the end of the bulk command")
-    assert head(board, "r2").status is RunStatus.CANCELLED
-
-
-def test_no_more_is_done_than_was_confirmed(board: Dashboard) -> None:
-    for n in range(3):
-        started(board, f"r{n}")
-    visitor = board.visitor()
-    form = {"command": "pause", "pipeline": "invoices", "count": "2", "typed": "2"}
-
-    job = visitor.post("/bulk", **form).headers["location"]
-
-    eventually(lambda: "Done." in visitor.text(job), 10, "the end of the bulk command")
-    paused = [n for n in range(3) if head(board, f"r{n}").status is RunStatus.PAUSED]
-    assert len(paused) == 2
-
-
-def test_chosen_runs_are_done_and_others_left_alone(board: Dashboard) -> None:
-    started(board, "a", "odd", 20)
-    started(board, "b")
-    started(board, "c", "odd", 20)
-    visitor = board.visitor()
-    confirm = visitor.text("/bulk?command=retry&which=chosen&run=a&run=b")
-    assert "Retry 1 run" in confirm
-    assert "1 of those chosen will be left alone" in confirm
-
-    form = {"command": "retry", "which": "chosen", "run": "a", "count": "1"}
-    job = visitor.post("/bulk", **form).headers["location"]
-
-    eventually(lambda: "Done." in visitor.text(job), 10, "the end of the bulk command")
-    assert head(board, "a").status is RunStatus.QUEUED
-    assert head(board, "c").status is RunStatus.FAILED
-
-
-@pytest.mark.parametrize("rate", ["0.01", "-1", "fast", "1e9", "nan"])
-def test_a_bad_rate_is_refused(board: Dashboard, rate: str) -> None:
-    started(board, "a")
-    form = {"command": "cancel", "which": "chosen", "run": "a", "count": "1", "rate": rate}
-
-    answer = board.visitor().post("/bulk", **form)
-
-    assert answer.status_code == 422
-    assert head(board, "a").status is RunStatus.QUEUED
 
 
 def test_the_fleet_is_commanded_in_the_visitors_name(board: Dashboard) -> None:

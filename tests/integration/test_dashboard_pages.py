@@ -228,6 +228,7 @@ def test_a_damaged_checkpoint_leaves_the_page_standing(board: Dashboard, visitor
     assert "The checkpoints cannot be read" in page
 
 
+@pytest.mark.fault("S11")
 def test_nothing_hostile_gets_through(board: Dashboard, visitor: Visitor) -> None:
     """Into errors, states, notes and messages put aside."""
     board.app.start("texts", {"text": HOSTILE}, run_id="r")

@@ -287,6 +287,7 @@ class TestCheckpointStore:
             assert one(OneWinner, there)[0] is OK
             assert there.app.checkpoints.store.runs().items == ()
 
+    @pytest.mark.fault("F41")
     def test_conditional_writes_that_are_not_atomic(
         self, redis_url: str, moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -220,6 +220,7 @@ class TestFleetHealth:
         assert (silent.verdict, fine.verdict) == (WARN, OK)
         assert silent.says == "Worker celery@here (pid 2 on here) was last heard of 60 s ago."
 
+    @pytest.mark.fault("F55")
     def test_a_queue_that_nobody_takes_from(self, app: Milepost) -> None:
         up(app, queues=("milepost",))
         with closing(Site(app)) as there:

@@ -28,6 +28,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.mark.fault("F25", "F28")
 @pytest.mark.parametrize(
     ("server", "says"),
     [
@@ -55,6 +56,7 @@ def test_a_weak_checkpoint_store_is_named_too(server: RedisServer, redis_url: st
     assert found.startswith(f"{server.url} can lose runs: its eviction policy")
 
 
+@pytest.mark.fault("F25", "F28")
 @pytest.mark.parametrize("server", [(*EVICTS, *FORGETS)], indirect=True)
 def test_a_worker_warns_and_a_strict_one_refuses(server: RedisServer, tmp_path: Path) -> None:
     env = {"MILEPOST_URL": server.url, "TEST_LEDGER": str(tmp_path / "ledger")}

@@ -82,6 +82,7 @@ def test_a_server_that_hangs_gets_no_twin(
     assert server.pid == process.pid
 
 
+@pytest.mark.fault("S15")
 def test_only_its_user_gets_in(server: EmbeddedServer) -> None:
     """No port is open, and the folder is closed to others."""
     server.ensure()

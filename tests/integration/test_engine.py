@@ -16,7 +16,7 @@ from celery import Celery
 from milepost.checkpointing import Unavailable
 from milepost.checkpointing.redis_connection import prefix_of
 from milepost.checkpointing.stores.redis import LogKeys
-from milepost.tasks import Milepost, Retry, Run, RunStatus
+from milepost.tasks import Context, Milepost, Retry, Run, RunStatus
 from milepost.tasks.setbacks import StageFailed
 from milepost.tasks.testing.intending import redirecting
 from support.s3_server import MotoServer, s3_client, store_url
@@ -98,6 +98,7 @@ def test_a_run_store_that_went_back_runs_no_committed_stage_again(
     assert [found.sequence for found in run.checkpoints()] == [4, 3, 2, 1, 0]
 
 
+@pytest.mark.fault("F42")
 def test_a_start_that_died_behind_its_input_is_taken_up(split: Lab, redis_url: str) -> None:
     with forgotten(redis_url, "taken-up"):
         split.app.start("line", {"n": 1}, run_id="taken-up")
@@ -125,6 +126,29 @@ def test_a_new_life_of_a_run_id_takes_nothing_of_an_earlier_one(
     assert run.state == {**state, **dict.fromkeys(STAGES, 2)}
 
 
+@pytest.mark.parametrize(("pipeline", "steps"), [("still", 1), ("other", 0)])
+def test_an_earlier_life_that_looks_like_an_input_is_none(
+    split: Lab, redis_url: str, pipeline: str, steps: int
+) -> None:
+    """A stage may have left the state as it was, and another pipeline may have had the same."""
+    for name in ("still", "other"):
+        line = split.app.pipeline(name)
+        for stage in ("a", "b"):
+            line.stage(name=stage)(lambda state: state)
+    with forgotten(redis_url, "alike"):
+        earlier = split.app.start(pipeline, {"n": 1}, run_id="alike")
+        for _ in range(steps):
+            split.step(earlier)
+
+    run = split.app.start("still", {"n": 1}, run_id="alike")
+
+    assert (run.head.timeline, run.head.sequence, run.head.stage) == (1, 0, "a")
+    assert run.checkpoint.metadata.pipeline == "still"
+    assert run.head.key.sequence == 0
+    split.finish(run)
+
+
+@pytest.mark.fault("F42")
 def test_a_start_that_comes_second_leaves_nothing_behind(
     split: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +168,7 @@ def test_a_start_that_comes_second_leaves_nothing_behind(
     assert split.ran == [*STAGES]
 
 
+@pytest.mark.fault("F43")
 def test_a_log_that_refuses_is_asked_again_later(redis_url: str, moto_server: MotoServer) -> None:
     """The stage is not at fault, and neither run at once for ever nor set aside at once."""
     bucket = uuid4().hex
@@ -182,7 +207,7 @@ def test_a_run_that_cannot_be_looked_after_keeps_no_other_from_it(redis_url: str
         assert prefix_of(ids[0]) == prefix_of(ids[1])
         odd, other = (lab.app.start("line", {}, run_id=name, delay="1h") for name in ids)
         lab.app.runs.intend(odd.id, redirecting(odd.head))
-        client.hset(f"{prefix_of(odd.id)}run:{odd.id}", "at", "nonsense")
+        client.hset(f"{prefix_of(odd.id)}run:{odd.id}", "status_before", "nonsense")
         client.zadd(f"{prefix_of(odd.id)}due", {odd.id: 1, other.id: 2})
 
         lab.app.runtime.reconciler.look()
@@ -191,6 +216,7 @@ def test_a_run_that_cannot_be_looked_after_keeps_no_other_from_it(redis_url: str
         assert other.head.published_at > 0
 
 
+@pytest.mark.fault("F64")
 def test_a_damaged_checkpoint_is_never_a_wrong_state(redis_url: str) -> None:
     """The run is set aside; repaired and retried, it goes on where it was."""
     lab = Lab(redis_url)
@@ -224,6 +250,7 @@ def failing(url: str, error: Callable[[], BaseException]) -> tuple[Milepost, Run
     return app, app.start("bad", {})
 
 
+@pytest.mark.fault("F58")
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
@@ -250,6 +277,30 @@ def test_whatever_a_stage_raises_is_counted(
         assert says in run.head.failure["message"]
 
 
+@pytest.mark.fault("F58")
+def test_a_stage_that_works_at_last(redis_url: str) -> None:
+    """Its failures are forgotten, and every try was counted."""
+    app, tries = Milepost(redis_url), list[int]()
+
+    @app.pipeline("moody").stage(retry=Retry(attempts=3, backoff="1ms"))
+    def moody(state: dict[str, Any], ctx: Context) -> dict[str, Any]:
+        tries.append(ctx.attempt)
+        if len(tries) < 3:
+            raise OSError("not yet")
+        return {"at": len(tries)}
+
+    with closing(app):
+        run = app.start("moody", {})
+        for _ in range(2):
+            with pytest.raises(StageFailed):
+                step(app, run)
+            eventually(lambda: app.runs.look() and run.status is not RunStatus.SCHEDULED)
+        step(app, run)
+        assert (run.status, run.state, tries) == (RunStatus.COMPLETED, {"at": 3}, [1, 2, 3])
+        assert (run.head.failures, run.head.error) == (0, "")
+
+
+@pytest.mark.fault("S1")
 @pytest.mark.parametrize(
     "settings", [{"task_serializer": "pickle"}, {"task_compression": "gzip"}], ids=str
 )

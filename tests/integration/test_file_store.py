@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -22,6 +24,7 @@ from milepost.checkpointing import (
     open_store,
 )
 from milepost.checkpointing.testing import make_record
+from milepost.tasks import Milepost
 from support.requirement import missing
 from support.user import unprivileged
 from support.waiting import eventually
@@ -31,6 +34,7 @@ import sys
 from itertools import count
 from milepost.checkpointing import open_store
 from milepost.checkpointing.testing import make_record
+from milepost.tasks import Milepost
 
 store = open_store(sys.argv[1])
 body = b"x" * 3_000_000
@@ -63,6 +67,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.fault("S15")
 def test_only_the_owner_can_read(store: CheckpointStore, folder: Path) -> None:
     store.put(make_record("run"))
     entries = [folder, *folder.rglob("*")]
@@ -72,6 +77,7 @@ def test_only_the_owner_can_read(store: CheckpointStore, folder: Path) -> None:
     assert modes == {0o600}
 
 
+@pytest.mark.fault("F9")
 def test_a_process_killed_while_writing_leaves_whole_records(
     store: CheckpointStore, folder: Path
 ) -> None:
@@ -98,6 +104,7 @@ def test_a_process_killed_while_writing_leaves_whole_records(
         first = numbers[0] + 1
 
 
+@pytest.mark.fault("F9")
 def test_what_a_dead_writer_left_is_not_read_and_goes_with_the_run(
     store: CheckpointStore, folder: Path
 ) -> None:
@@ -111,6 +118,7 @@ def test_what_a_dead_writer_left_is_not_read_and_goes_with_the_run(
     assert not (folder / "run").exists()
 
 
+@pytest.mark.fault("F36")
 def test_a_folder_that_cannot_be_written_refuses(store: CheckpointStore, folder: Path) -> None:
     store.put(make_record("run"))
     for entry in [folder, *folder.rglob("*")]:
@@ -127,6 +135,7 @@ def test_a_folder_that_cannot_be_written_refuses(store: CheckpointStore, folder:
         open_store("file:///nowhere/at/all")
 
 
+@pytest.mark.fault("F36")
 def test_a_full_disk_is_said_and_what_stands_stays(small_disk: Path) -> None:
     with open_store(f"file://{small_disk}/checkpoints") as store:
         store.put(make_record("run"))
@@ -166,3 +175,69 @@ def test_a_long_history_is_found_in_order(store: CheckpointStore) -> None:
             break
     assert found == expected
     assert Serializer().decode(store.get(CheckpointKey("run", 257))).metadata.sequence == 257
+
+
+@pytest.mark.fault("F36")
+@pytest.mark.parametrize("number", [errno.EIO, errno.EDQUOT, errno.ENOSPC], ids=errno.errorcode.get)
+def test_a_disk_that_cannot_keep_what_it_took(
+    store: CheckpointStore, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It says so when it is asked to make sure: then nothing counts as written, and nothing is left."""
+    store.put(make_record("run"))
+
+    def fails(_: int) -> None:
+        raise OSError(number, os.strerror(number), "disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails)
+        with pytest.raises(Unavailable, match=os.strerror(number)):
+            store.put(make_record("run", 1))
+    assert store.latest("run") == make_record("run")
+    assert not [path for path in folder.rglob(".*") if path.name != ".lock"]
+    store.put(make_record("run", 1))
+    assert store.latest("run") == make_record("run", 1)
+
+
+@pytest.mark.fault("F72")
+def test_somebody_deletes_from_the_history(tmp_path: Path, redis_url: str) -> None:
+    """The run goes on from its newest checkpoint; the history shows the hole."""
+    folder = tmp_path / "log"
+    app = Milepost(redis_url, checkpoints=f"file://{folder}")
+    line = app.pipeline("line")
+    for name in "abcd":
+        line.stage(name=name)(lambda state, name=name: {**state, name: 1})
+    with closing(app):
+        run = app.start("line", {}, run_id="run")
+        for _ in range(3):
+            app.runtime.engine.execute("line", run.head.step)
+        (victim,) = [p for p in folder.rglob("*") if p.is_file() and p.name.endswith("01")]
+        victim.unlink()
+
+        app.runtime.engine.execute("line", run.head.step)
+
+        assert run.state == dict.fromkeys("abcd", 1)
+        assert [found.sequence for found in run.checkpoints()] == [4, 3, 2, 0]
+        app.celery.close()
+
+
+@pytest.mark.fault("S5")
+def test_no_link_leads_out_of_the_folder(
+    store: CheckpointStore, folder: Path, tmp_path: Path
+) -> None:
+    """Somebody put a link where a run's folder would be."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    store.put(make_record("other"))
+    (folder / "run").symlink_to(outside)
+
+    for call in (
+        lambda: store.put(make_record("run")),
+        lambda: store.latest("run"),
+        lambda: store.delete_run("run"),
+    ):
+        with pytest.raises(Refused, match="is a link"):
+            call()
+
+    assert list(outside.iterdir()) == []
+    assert store.runs().items == ("other",)
+    assert store.latest("other") == make_record("other")

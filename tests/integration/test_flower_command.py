@@ -36,6 +36,7 @@ def refused(*words: str, **env: str) -> str:
     return done.stderr
 
 
+@pytest.mark.fault("S18")
 @pytest.mark.parametrize(
     ("words", "env"),
     [

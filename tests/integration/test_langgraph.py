@@ -195,6 +195,7 @@ def test_what_is_written_is_encrypted_where_there_are_keys(tmp_path: Path) -> No
         saver.get_tuple(config)  # type: ignore[arg-type]
 
 
+@pytest.mark.fault("S2")
 def test_loading_runs_no_code(tmp_path: Path) -> None:
     """Though whoever can write to the store makes the checksums right."""
     mark = tmp_path / "ran"

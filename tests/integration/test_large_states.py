@@ -161,6 +161,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
     assert run.progress == (2, 5)
 
 
+@pytest.mark.fault("F64")
 def test_damage_to_a_piece_is_said_and_loses_nothing(lab: Lab) -> None:
     run = lab.app.start("line", Features())
     lab.step(run)

@@ -58,6 +58,20 @@ def test_what_was_resumed_goes_on(files: Site) -> None:
     assert files.finish(run).status is RunStatus.COMPLETED
 
 
+def test_a_pause_that_only_an_edit_has_told_is_taken_back(files: Site) -> None:
+    """The checkpoint of the edit says that the run is paused; nobody has written a marker yet."""
+    paused, failed = files.begun("paused", 1), files.begun("failed", 1, fails="b")
+    paused.pause()
+    with pytest.raises(StageFailed):
+        files.step(failed)
+    for run, go in ((paused, paused.resume), (failed, failed.retry)):
+        run.edit(patch={"fails": ""})
+        go()
+    files.lose_runs()
+    assert files.recover() == {"paused": RunStatus.QUEUED, "failed": RunStatus.QUEUED}
+    assert files.finish(paused).status is RunStatus.COMPLETED
+
+
 def test_a_pause_that_was_taken_back_while_it_was_told(
     files: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +93,7 @@ def test_a_pause_that_was_taken_back_while_it_was_told(
     assert files.recover() == {"run": RunStatus.QUEUED}
 
 
+@pytest.mark.fault("F16")
 def test_a_deletion_that_died_halfway_is_no_unfinished_run(
     files: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +115,18 @@ def test_a_run_that_is_to_begin_later_does(files: Site) -> None:
     assert files.recover() == {"later": RunStatus.SCHEDULED}
     files.reconcile()
     assert files.app.run("later").status is RunStatus.SCHEDULED
+
+
+def test_what_was_granted_is_told_at_once(files: Site) -> None:
+    """A commit may be far off."""
+    files.app.start("line", {}, run_id="run", budget={"usd": 10})
+    run = files.app.run("run")
+    files.step(run)
+    run.top_up(usd=5)
+    budget = run.head.budget
+    files.lose_runs()
+    files.recover()
+    assert run.head.budget == budget
 
 
 def test_what_was_spent_and_granted_is_known(files: Site) -> None:
@@ -163,7 +190,7 @@ def test_a_resumption_that_came_to_nothing_is_no_resumption(
     files.reconcile()
     assert run.head.marked == "paused"
     with monkeypatch.context() as patch:
-        patch.setattr(files.app.runs, "resume", lambda head: False)
+        patch.setattr(files.app.runs, "resume", lambda *_, **__: False)
         with pytest.raises(Conflict):
             run.resume()
     assert (run.status, run.head.marked) == (RunStatus.PAUSED, "")

@@ -78,8 +78,18 @@ def test_a_run_completes(app: Milepost, env: dict[str, str], tmp_path: Path) -> 
         assert app.checkpoints.store.location.split("://")[0] == kept.split("://")[0]
 
 
+POINTS = [
+    pytest.param("claimed", marks=pytest.mark.fault("F4")),
+    pytest.param("ran", marks=pytest.mark.fault("F8")),
+    pytest.param("saved", marks=pytest.mark.fault("F11")),
+    pytest.param("advanced", marks=pytest.mark.fault("F11")),
+    pytest.param("published", marks=pytest.mark.fault("F12")),
+    pytest.param("noted", marks=pytest.mark.fault("F13")),
+]
+
+
 @anywhere
-@pytest.mark.parametrize("point", ["claimed", "ran", "saved", "advanced", "published", "noted"])
+@pytest.mark.parametrize("point", POINTS)
 def test_killed_between_two_writes(
     app: Milepost, env: dict[str, str], tmp_path: Path, point: str
 ) -> None:
@@ -97,6 +107,7 @@ def test_killed_between_two_writes(
     assert (tmp_path / "reached").exists()
 
 
+@pytest.mark.fault("F7")
 @pytest.mark.parametrize("env", [in_postgresql], indirect=True)
 def test_a_worker_killed_whole_is_taken_over_without_redis(
     app: Milepost, env: dict[str, str], tmp_path: Path

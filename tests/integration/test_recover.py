@@ -42,6 +42,7 @@ def files(redis_url: str, tmp_path: Path) -> Iterator[Site]:
     there.close()
 
 
+@pytest.mark.fault("F25", "F29")
 def test_unfinished_runs_go_on_and_others_stay_as_they_were(site: Site) -> None:
     fresh = site.begun("fresh", 0)
     half = site.begun("half", 2)
@@ -94,6 +95,7 @@ def test_unfinished_runs_go_on_and_others_stay_as_they_were(site: Site) -> None:
         site.step(failed)
 
 
+@pytest.mark.fault("F29")
 def test_what_old_holders_write_is_not_taken(files: Site) -> None:
     """A worker that saw nothing of the loss ends its stage: its claim is worth nothing, nor is its body."""
     run = files.begun("run", 1)

@@ -11,6 +11,7 @@ from milepost.checkpointing.stores.redis import RedisCheckpointStore
 from milepost.checkpointing.testing.records import make_record
 
 
+@pytest.mark.fault("F10")
 def test_an_interrupted_call_leaves_no_reply_to_the_next(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

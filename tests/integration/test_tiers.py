@@ -98,6 +98,7 @@ def test_what_was_put_is_in_both_and_read_from_the_hot_one(
     assert cold.asked == asked
 
 
+@pytest.mark.fault("F25")
 def test_a_hot_tier_that_was_emptied_is_filled_again(
     tiers: TieredCheckpointStore, cold: Cold, server: RedisServer
 ) -> None:
@@ -161,6 +162,7 @@ def test_a_put_that_does_not_wait_is_carried_over_later(
     eventually(lambda: len(FileCheckpointStore.history(cold, "run").items) == 3, 10)
 
 
+@pytest.mark.fault("F42")
 def test_what_a_dead_process_has_left_is_carried_over(server: RedisServer, cold: Cold) -> None:
     """It died between the two tiers; the next who asks for the run finds the record, and makes it safe."""
     script = (
@@ -193,6 +195,7 @@ def test_all_that_waits_can_be_carried_over(eager: TieredCheckpointStore, cold: 
     assert len(cold.runs().items) == 31
 
 
+@pytest.mark.fault("F42")
 def test_a_hot_tier_lost_in_the_middle_of_a_put_costs_nothing(
     tiers: TieredCheckpointStore, cold: Cold, server: RedisServer
 ) -> None:

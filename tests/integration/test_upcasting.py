@@ -23,6 +23,7 @@ class New(BaseModel):
     born: date = date(2000, 1, 1)
 
 
+@pytest.mark.fault("F68")
 def test_states_are_upcast(deploys: Deploys) -> None:
     old = deploys.app(version="0")
     first = old.pipeline("people", version="1")

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from playwright.sync_api import Dialog, Page, sync_playwright
+from playwright.sync_api import ConsoleMessage, Dialog, Page, sync_playwright
 
 from .requirement import need_program
 from .server import Server
@@ -24,18 +24,24 @@ class Visit:
     """A window with cookies of its own, and what its pages complained of.
 
     `errors`: what the console showed as an error, uncaught exceptions and violations of the content
-    security policy. `dialogs`: the texts of alerts and their like; each is dismissed.
+    security policy; `warnings`: what it showed as such. `dialogs`: the texts of alerts and their like; each
+    is dismissed. Nothing is noted of addresses with a part that is in `ignore`: they may not be there.
     """
 
     page: Page
+    ignore: tuple[str, ...] = ()
     errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
+
+    @property
+    def complaints(self) -> list[str]:
+        """All that a page of ours must never say."""
+        return self.errors + self.warnings + self.dialogs
 
     def listen(self) -> None:
         """Note from now on what happens."""
-        self.page.on(
-            "console", lambda said: self._note(said.text) if said.type == "error" else None
-        )
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self._note(str(error)))
         self.page.on("dialog", self._dismiss)
         self.page.add_init_script(_TELL_OF_VIOLATIONS)
@@ -48,6 +54,15 @@ class Visit:
         shown = self.page.screenshot(animations="disabled", **options)
         picture = Image.open(BytesIO(shown)).convert("RGB")
         picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        where = str(said.location.get("url", ""))
+        if any(part in where for part in self.ignore):
+            return
+        if said.type == "error":
+            self._note(f"{said.text} at {where}")
+        elif said.type == "warning":
+            self.warnings.append(f"{said.text} at {where}")
 
     def _note(self, text: str) -> None:
         self.errors.append(text)
@@ -80,14 +95,14 @@ class Chromium(Server):
         )
         return self
 
-    def visit(self, **options: Any) -> Visit:
+    def visit(self, *, ignore: tuple[str, ...] = (), **options: Any) -> Visit:
         """Open a window; *options* are those of playwright's ``new_context``.
 
         With ``http_credentials={"username": …, "password": …}`` it signs in by itself; with
         ``color_scheme="dark"`` it prefers dark pages.
         """
         given = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
-        visit = Visit(self._browser.new_context(**given).new_page())
+        visit = Visit(self._browser.new_context(**given).new_page(), ignore)
         visit.listen()
         return visit
 

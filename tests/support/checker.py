@@ -90,6 +90,8 @@ class Checker:
             allowed = executions.get(stage, 1)
             allowed = {allowed} if isinstance(allowed, int) else allowed
             assert counts[stage] in allowed, f"{stage} ran {counts[stage]} times, not {allowed}"
+            keys = {effect.key for effect in effects if effect.stage == stage}
+            assert len(keys) == 1, f"tries of {stage} have several idempotency keys: {keys}"
         committed = {found.stage: found for found in path}
         for effect in effects:
             commit = committed[effect.stage]

@@ -23,7 +23,7 @@ from milepost.control.api.keys import Scope
 from milepost.tasks import Milepost, RunQuery, RunStatus
 from milepost.tasks.runs.base import Bid, Claim
 
-from .chromium import chromium
+from .browser import Chromium
 from .dashboard_scene import StubFleet, StubQueue, StubWorker, add_pipelines, work
 from .dashboard_site import DashboardSite
 from .redis_server import RedisServer
@@ -36,19 +36,16 @@ def main() -> None:
     """Make all pictures."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS
     folder.mkdir(parents=True, exist_ok=True)
-    with scene() as site, chromium() as browser:
+    with scene() as site, Chromium() as chromium:
         key = site.key(Scope.ADMIN, name="ann")
         for name, path, scheme, width in shots(site.app):
-            context = browser.new_context(
-                viewport={"width": width, "height": 800 if width > 600 else 844},
-                color_scheme=scheme,
-            )
-            page = context.new_page()
-            page.goto(f"{site.url}/sign-in?key={key}")
-            page.wait_for_url("**/runs")
-            page.goto(site.url + path)
-            picture(page, folder / f"dashboard-{name}.png")
-            context.close()
+            size = {"width": width, "height": 800 if width > 600 else 844}
+            with chromium.visit(viewport=size, color_scheme=scheme) as visit:
+                page = visit.page
+                page.goto(f"{site.url}/sign-in?key={key}")
+                page.wait_for_url("**/runs")
+                page.goto(site.url + path)
+                picture(page, folder / f"dashboard-{name}.png")
 
 
 def picture(page: Page, file: Path) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from milepost.control.api.keys import Key, Keys, Scope
 from milepost.control.dashboard import SessionIdentity, Site, router, routes
+from milepost.control.dashboard.bulk_jobs import BulkJobs
 from milepost.control.dashboard.doorkeeper import Holder
 from milepost.tasks import Milepost
 
@@ -39,6 +40,7 @@ class StubHost:
         self.app = app
         self.identities = self
         self.codes = {"once"}
+        self.jobs = BulkJobs(app)
 
     async def of_text(self, text: str) -> Holder | None:
         """Return who has the key that *text* is."""

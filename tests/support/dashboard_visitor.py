@@ -10,6 +10,8 @@ import httpx
 
 from .dashboard_site import DashboardSite
 
+_FORM = r'<form method="post" action="{}"[^>]*>(.*?)</form>'
+_HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 _TOKEN = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 
 
@@ -39,6 +41,15 @@ class Visitor:
         found = _TOKEN.search(self.get("/runs").text)
         assert found, "no form on the page"
         return found[1]
+
+    def form(self, path: str, *, to: str) -> dict[str, list[str]]:
+        """Return what a page's form sends to an address before anything is typed."""
+        found = re.search(_FORM.format(re.escape(to)), self.get(path).text, re.S)
+        assert found, f"{path} has no form for {to}"
+        fields: dict[str, list[str]] = {}
+        for name, value in _HIDDEN.findall(found[1]):
+            fields.setdefault(name, []).append(html.unescape(value))
+        return fields
 
     def post(self, path: str, headers: Any = None, **form: Any) -> httpx.Response:
         """Send a form from one of our pages."""

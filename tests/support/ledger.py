@@ -18,6 +18,7 @@ class Effect:
     attempt: int
     pid: int
     time: float
+    key: str = ""
 
 
 class Ledger:
@@ -26,18 +27,21 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, run: str, stage: str, attempt: int) -> None:
-        """Note that *stage* begins here and now."""
-        effect = Effect(run, stage, attempt, os.getpid(), time.time())
+    def append(self, run: str, stage: str, attempt: int, key: str = "") -> None:
+        """Note that *stage* begins here and now, by which idempotency key."""
+        effect = Effect(run, stage, attempt, os.getpid(), time.time(), key)
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(file, json.dumps(asdict(effect)).encode() + b"\n")
         finally:
             os.close(file)
 
-    def entries(self, run: str) -> list[Effect]:
-        """Return what was noted for *run*, oldest first."""
+    def all(self) -> list[Effect]:
+        """Return all that was noted, oldest first."""
         if not self.path.exists():
             return []
-        effects = [Effect(**json.loads(line)) for line in self.path.read_text().splitlines()]
-        return [effect for effect in effects if effect.run == run]
+        return [Effect(**json.loads(line)) for line in self.path.read_text().splitlines()]
+
+    def entries(self, run: str) -> list[Effect]:
+        """Return what was noted for *run*, oldest first."""
+        return [effect for effect in self.all() if effect.run == run]

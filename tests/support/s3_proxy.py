@@ -26,11 +26,16 @@ Fault = Answer | Literal["stall", "short body", "lost reply"]
 
 @dataclass(slots=True)
 class S3Proxy:
-    """A running proxy: `faults` are met one by one by the requests of their method, then none any more."""
+    """A running proxy: `faults` are met one by one by the requests of their method, then none any more.
+
+    The fault None lets a request pass.
+    """
 
     url: str = ""
-    faults: deque[tuple[str, Fault]] = field(default_factory=deque)
+    faults: deque[tuple[str, Fault | None]] = field(default_factory=deque)
     requests: int = 0
+    gone: bool = False
+    """Whether no object is there any more, though listings still have it."""
 
     def next_fault(self, method: str) -> Fault | None:
         """Take the fault that a request of *method* meets."""
@@ -57,6 +62,8 @@ def s3_proxy(endpoint: str, drop: str = "") -> Iterator[S3Proxy]:
             self.close_connection = True
             if fault == "stall":
                 over.wait(30)
+            elif proxy.gone and self.command == "GET" and "list-type" not in self.path:
+                self._reply(404, [], b"<Error><Code>NoSuchKey</Code><Message>no</Message></Error>")
             elif isinstance(fault, Answer):
                 text = f"<Error><Code>{fault.code}</Code><Message>no</Message></Error>"
                 self._reply(fault.status, [], text.encode())

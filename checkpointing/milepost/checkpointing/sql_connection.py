@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from .closing import Closing
 from .errors import CheckpointError, Misconfigured, MissingExtra, Refused, Unavailable
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SCHEMES = frozenset({"sqlite", "postgresql", "postgres"})
 T = TypeVar("T")
+Upgrade: TypeAlias = "str | Callable[[Connection], None]"
+"""A statement, or work in the same transaction."""
 
 # Of the SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _AGAIN = ("40001", "40P01")
@@ -93,14 +95,14 @@ class Database(Closing):
         component: str,
         version: int,
         tables: MetaData,
-        upgrades: Mapping[int, Sequence[str]] = MappingProxyType({}),
+        upgrades: Mapping[int, Sequence[Upgrade]] = MappingProxyType({}),
     ) -> None:
         """Make the tables of *component*, or bring older ones up to *version*; closed when this raises.
 
         Any number of processes may do so at once.
 
         Args:
-            upgrades: The statements that lead to each version from the one before.
+            upgrades: The steps that lead to each version from the one before.
 
         Raises:
             Refused: A newer Milepost made them, or the database does not let us.
@@ -121,8 +123,11 @@ class Database(Closing):
             if found >= version:
                 return found
             for step in range(found + 1, version + 1):
-                for statement in upgrades[step]:
-                    connection.execute(text(statement))
+                for each in upgrades[step]:
+                    if isinstance(each, str):
+                        connection.execute(text(each))
+                    else:
+                        each(connection)
             tables.create_all(connection)
             for table in tables.tables.values():
                 for index in table.indexes:

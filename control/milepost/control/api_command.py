@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 
 import click
@@ -46,17 +47,31 @@ def api(app_name: str | None, host: str, port: int, loglevel: str, access_log: b
     config = server_config(
         served, settings, host=host, port=port, loglevel=loglevel, access_log=access_log
     )
-    listener = config.bind_socket()
-    bound = listener.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
-    click.echo(f"Milepost's API is at http://{shown}:{bound}/v1")
+    listener = _listen(host, port, f"{shown}:{port}")
+    bound = listener.getsockname()[1]
+    here = f"http://{shown}:{bound}"
+    click.echo(f"Milepost's dashboard is at {here}/ and its API at {here}/v1")
     if not has_key:
         site = served.state.site
         click.echo("There is no key yet. Until this ends, this one is good for everything:")
         click.echo(f"    {site.identities.make_local()}")
         click.echo("Sign in once, within an hour, with")
-        click.echo(f"    http://{shown}:{bound}/sign-in?code={site.identities.make_code()}")
+        click.echo(f"    {here}/sign-in?code={site.identities.make_code()}")
     ApiServer(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int, shown: str) -> socket.socket:
+    """Bind here: uvicorn would end the process with a line of its own."""
+    try:
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        raise Misconfigured(
+            f"The API cannot listen on {shown}: {error.strerror}. Name another --port, or another --host."
+        ) from None
+    return listener
 
 
 def _has_key(app: Milepost) -> bool:

@@ -8,6 +8,7 @@ Exit codes: 0 done · 1 the run failed, was cancelled or needs a decision · 2 w
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -80,6 +81,15 @@ class _Group(click.Group):
         )
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{meant}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         redact_output()
         try:
@@ -90,7 +100,12 @@ class _Group(click.Group):
             sys.exit(code)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 the run did not end well, 2 wrong usage, 3 no such run or worker, "
+    "4 not allowed in the run's status, 5 a store or broker does not answer, 6 not in time.",
+)
 @click.version_option(package_name="milepost")
 def main() -> None:
     """Durable pipelines on Celery."""

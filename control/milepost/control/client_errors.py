@@ -20,7 +20,6 @@ _OTHERS: dict[str, type[MilepostError]] = {
     "internal": Refused,
     "forbidden": Refused,
     "unauthorized": Refused,
-    "moved-on": Conflict,
 }
 
 

@@ -71,6 +71,10 @@ def failure_line(head: Head) -> str:
     return f"{failure.get('type')}: {first}"
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
 def runs_table(heads: Iterable[Head]) -> Table:
     """Return a table of runs."""
     shown = [*heads]
@@ -84,7 +88,7 @@ def runs_table(heads: Iterable[Head]) -> Table:
             escape(head.pipeline),
             escape(head.stage),
             ago(head.created),
-            *(escape(failure_line(head)[:60]) for _ in errors),
+            *(escape(_shortened(failure_line(head))) for _ in errors),
         )
     return listing
 

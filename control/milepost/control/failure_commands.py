@@ -52,7 +52,11 @@ def failures(app_name: str | None, limit: int, as_lines: bool) -> None:
         )
     if groups:
         console.print(shown)
-        console.print("[dim]One of them: milepost retry --group GROUP --canary 1m[/]")
+        first = next((group.group for group in groups if group.group), "GROUP")
+        console.print(
+            f"[dim]One first, and then the others: milepost retry --group {first} --canary 1m[/]",
+            soft_wrap=True,
+        )
     else:
         console.print("No run has failed.")
     if struggling:
@@ -90,7 +94,10 @@ def notes(run_id: str | None, app_name: str | None, limit: int, as_lines: bool) 
                 }
             )
         return
-    shown = table("when", "who", "command", "detail")
+    if not found:
+        click.echo("Nothing was commanded.")
+        return
+    shown = table("when (UTC)", "who", "command", "detail")
     for note in found:
         at = datetime.fromtimestamp(note.at / 1000, UTC)
         shown.add_row(

@@ -71,7 +71,9 @@ class FlowerServer:
                 flower_command.invoke(context)
             except OSError as error:
                 where = options.unix_socket or f"{options.address}:{options.port}"
-                raise Misconfigured(f"Flower cannot listen on {where}: {error}.") from None
+                raise Misconfigured(
+                    f"Flower cannot listen on {where}: {error.strerror}. Name another --port."
+                ) from None
         # Flower saves its state, if it is to. Then nobody waits for its threads, which may wait long for
         # a broker that is away.
         atexit._run_exitfuncs()

@@ -67,6 +67,9 @@ def list_keys(app_name: str | None, as_lines: bool) -> None:
         for key in found:
             print_json(_as_json(key))
         return
+    if not found:
+        click.echo("There is no key: milepost keys create NAME --scope admin.")
+        return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("id", "name", "scope", "tenant", "made", "expires"):
         table.add_column(column, no_wrap=True)

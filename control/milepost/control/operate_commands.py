@@ -58,7 +58,12 @@ def _operating(command: Command) -> Callable[[Callable[..., Any]], click.Command
         for option in (*_BULK[::-1], json_option, app_option):
             run = option(run)
         run = query_options(run)
-        run.__click_params__ += getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+        # Where click's decorators gather options; it has no other way to join those of two functions.
+        options = [
+            *getattr(run, "__click_params__", []),
+            *getattr(function, "__click_params__", []),
+        ]
+        setattr(run, "__click_params__", options)  # noqa: B010
         run = click.argument("run_ids", nargs=-1)(run)
         return click.command(command, help=function.__doc__)(run)
 
@@ -69,7 +74,7 @@ def _operating(command: Command) -> Callable[[Callable[..., Any]], click.Command
 @click.option(
     "--canary",
     metavar="DURATION",
-    help="First retry the one that failed last, and the others only if it gets past its stage in this time.",
+    help="First retry the youngest of them, and the others only if it gets past its stage in this time.",
 )
 def retry() -> dict[str, Any]:
     """Let failed runs go on at the stage that failed, and scheduled ones now."""

@@ -59,7 +59,13 @@ def _moment_ms(text: str | None) -> int | None:
         return None
     if text[:4].isdigit() and "-" in text:
         return int(moment(text).timestamp() * 1000)
-    return int((time.time() - seconds(text)) * 1000)
+    try:
+        return int((time.time() - seconds(text)) * 1000)
+    except Misconfigured:
+        raise Misconfigured(
+            f"{text!r} is no time: expected how long ago it was, such as 90m or 2d, or a date such as "
+            "2030-01-31T18:00."
+        ) from None
 
 
 def moment(text: str) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 import click
@@ -35,28 +35,24 @@ def queues(context: click.Context, app_name: str | None, as_lines: bool) -> None
         click.echo("No queues: no worker has reported itself, and no application is named (-A).")
 
 
-@queues.command()
-@click.argument("name")
-@app_option
-@json_option
-def pause(name: str, app_name: str | None, as_lines: bool) -> None:
-    """Let no worker take from queue NAME; what was taken is finished, and runs wait."""
-    app = load_app(app_name)
-    fleet = Fleet(app)
-    fleet.pause_queue(name, app.lifecycle.by)
-    _show(fleet, name, as_lines)
+def _add(name: str, do: Callable[[Fleet, str, str], object], does: str) -> None:
+    @queues.command(name, help=does)
+    @click.argument("name")
+    @app_option
+    @json_option
+    def command(name: str, app_name: str | None, as_lines: bool) -> None:
+        app = load_app(app_name)
+        fleet = Fleet(app)
+        do(fleet, name, app.lifecycle.by)
+        _show(fleet, name, as_lines)
 
 
-@queues.command()
-@click.argument("name")
-@app_option
-@json_option
-def resume(name: str, app_name: str | None, as_lines: bool) -> None:
-    """Let workers take from queue NAME again."""
-    app = load_app(app_name)
-    fleet = Fleet(app)
-    fleet.resume_queue(name, app.lifecycle.by)
-    _show(fleet, name, as_lines)
+_add(
+    "pause",
+    Fleet.pause_queue,
+    "Let no worker take from queue NAME; what was taken is finished, and runs wait.",
+)
+_add("resume", Fleet.resume_queue, "Let workers take from queue NAME again.")
 
 
 def _show(fleet: Fleet, name: str, as_lines: bool) -> None:
@@ -66,7 +62,11 @@ def _show(fleet: Fleet, name: str, as_lines: bool) -> None:
         print_json({"name": name, "paused": paused, "workers": served_by})
     else:
         who = f"{served_by} {'worker takes' if served_by == 1 else 'workers take'} from it"
-        click.echo(f"{name} is paused ({who} when it is resumed)" if paused else f"{name}: {who}")
+        if not served_by:
+            who = "no worker takes from it now; `milepost queues` shows those in use"
+        elif paused:
+            who += " when it is resumed"
+        click.echo(f"{name} is paused ({who})" if paused else f"{name}: {who}")
 
 
 def _table(found: Iterable[QueueReport]) -> Table:

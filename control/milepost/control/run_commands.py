@@ -13,6 +13,7 @@ from milepost.checkpointing import Misconfigured
 from milepost.tasks import Head, Milepost, Run, RunStatus, UnknownRun
 from milepost.tasks.duration import seconds
 from milepost.tasks.order import StartOptions
+from milepost.worker.fleet import Fleet
 
 from .display import as_json, checkpoints_table, print_json, print_run, runs_table
 from .loading import load_app
@@ -79,7 +80,7 @@ def start(
         return
     run = app.start(pipeline, parsed(state), run_id=run_id, **options)
     if follow:
-        _follow(run, None, as_lines)
+        _follow(app, run, None, as_lines)
     elif as_lines:
         print_json(as_json(run.head))
     else:
@@ -118,6 +119,10 @@ def runs(app_name: str | None, limit: int, as_lines: bool, **options: Any) -> No
         for head in found:
             print_json(as_json(head))
         return
+    if not found:
+        which = "No run" if query.is_everything else "No run that meets these conditions"
+        click.echo(f"{which} is in {store.location}.")
+        return
     console = Console()
     console.print(runs_table(found))
     if cursor is not None:
@@ -132,7 +137,7 @@ def runs(app_name: str | None, limit: int, as_lines: bool, **options: Any) -> No
 def watch(run_id: str, app_name: str | None, timeout: str | None, as_lines: bool) -> None:
     """Follow a run until it ends; exit code 1 if it does not end well."""
     app = load_app(app_name)
-    _follow(app.run(app.lifecycle.head(run_id).run_id), timeout, as_lines)
+    _follow(app, app.run(app.lifecycle.head(run_id).run_id), timeout, as_lines)
 
 
 @click.command()
@@ -196,13 +201,24 @@ def _start_many(
                 click.echo(run.id)
 
 
-def _follow(run: Run, timeout: str | None, as_lines: bool) -> None:
+def _without_workers(app: Milepost, head: Head) -> str:
+    """Say so if no worker takes from the queue on which the run waits."""
+    if head.status is not RunStatus.QUEUED:
+        return ""
+    up = [worker for worker in Fleet(app).workers() if worker.state == "up"]
+    if any(head.queue in worker.queues for worker in up):
+        return ""
+    start_one = f"start one with milepost worker -A MODULE -Q {head.queue}"
+    return f"No worker takes from queue {head.queue}: {start_one}."
+
+
+def _follow(app: Milepost, run: Run, timeout: str | None, as_lines: bool) -> None:
     limit = None if timeout is None else seconds(timeout)
     head: Head | None = None
     if as_lines:
         for head in changes(run, limit):
             print_json(as_json(head))
     else:
-        head = watch_run(run, Console(), limit)
+        head = watch_run(run, Console(), limit, _without_workers(app, run.head))
     if head is not None and head.status is not RunStatus.COMPLETED:
         raise SystemExit(1)

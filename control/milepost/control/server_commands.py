@@ -18,15 +18,17 @@ from .options import json_option
 def server(action: str, as_lines: bool) -> None:
     """Start, stop or find the embedded server of this folder (MILEPOST_HOME)."""
     embedded = EmbeddedServer()
+    was_up = False
     if action == "start":
         embedded.ensure()
     elif action == "stop":
+        was_up = embedded.pid is not None
         embedded.stop()
     pid = embedded.pid
     if as_lines:
         print_json({"up": pid is not None, "pid": pid, "url": embedded.url})
     else:
-        down = f"not running; its data is in {embedded.home}"
+        down = f"{'stopped' if was_up else 'not running'}; its data is in {embedded.home}"
         click.echo(f"up, pid {pid}: {embedded.url}" if pid else down)
     if action == "status" and pid is None:
         raise SystemExit(1)

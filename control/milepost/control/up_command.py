@@ -14,12 +14,16 @@ from types import FrameType
 import click
 
 from milepost.checkpointing import Misconfigured
+from milepost.tasks import Milepost
 from milepost.worker import WorkerSettings
+from milepost.worker.fleet import Fleet
 
 from .loading import load_app
 from .options import app_option
 
 _SHORT_SECONDS = 5.0
+_WRONG_USAGE = 2
+"""The exit code of a command that says itself why starting it again is of no use."""
 _LEAVE_SECONDS = 10.0
 """How much longer than their grace period processes may take to leave."""
 
@@ -41,24 +45,30 @@ def up(
 ) -> None:
     """Run workers, the HTTP API with its dashboard, and Flower, until Ctrl-C.
 
-    For one machine: a process that ends is started again. On Ctrl-C or SIGTERM workers finish or hand back
-    what they run, and all end. Exits with 1 if a process ends three times in a row as soon as it is started.
+    For one machine: the workers take from all queues of the application, and a process that ends is started
+    again. On Ctrl-C or SIGTERM workers finish or hand back what they run, and all end. Exits with 1 if a
+    process ends three times in a row as soon as it is started, or once for want of an extra or a setting.
     """
     if app_name is None:
         raise Misconfigured("Workers need an application: -A MODULE or MILEPOST_APP.")
     app = load_app(app_name)
     app.ensure_server()
-    processes = ["-c", str(concurrency)] if concurrency else []
+    options = ["-Q", ",".join(_queues(app)), *(["-c", str(concurrency)] if concurrency else [])]
     services = [
-        _Service(f"worker-{n}", "worker", "-A", app_name, "-n", f"worker{n}@%h", *processes)
+        _Service(f"worker-{n}", "worker", "-A", app_name, "-n", f"worker{n}@%h", *options)
         for n in range(1, workers + 1)
     ]
     services.append(_Service("api", "api", "-A", app_name, "--port", str(api_port)))
     if not no_flower:
-        options = (f"--port={flower_port}", "--logging=warning")
-        services.append(_Service("flower", "flower", "-A", app_name, *options))
+        to_flower = (f"--port={flower_port}", "--logging=warning")
+        services.append(_Service("flower", "flower", "-A", app_name, *to_flower))
         click.echo(f"Flower will be at http://127.0.0.1:{flower_port}")
     sys.exit(_Stack(services).run())
+
+
+def _queues(app: Milepost) -> list[str]:
+    """Return all queues that stages and other tasks of the application go to."""
+    return sorted({*app.celery.amqp.queues, *Fleet(app).routed_queues()})
 
 
 class _Service:
@@ -87,7 +97,7 @@ class _Service:
         threading.Thread(target=self._show, args=(self.process,), daemon=True).start()
 
     def watch(self) -> bool:
-        """Start the process again if it has ended; False: it ends as soon as it is started."""
+        """Start the process again if it has ended; False: that would be of no use."""
         assert self.process is not None
         code = self.process.poll()
         if code is None:
@@ -98,7 +108,7 @@ class _Service:
         lived = time.monotonic() - self._started
         self.short_lives = self.short_lives + 1 if lived < _SHORT_SECONDS else 0
         click.echo(f"{self.name:9} | ended with {code} after {lived:.0f} s", err=True)
-        if self.short_lives >= 3:
+        if self.short_lives >= (1 if code == _WRONG_USAGE else 3):
             return False
         self.start()
         return True

@@ -64,8 +64,14 @@ def _far(head: Head) -> str:
     return f": {done:,}" + (f" of {total:,}" if total else "")
 
 
-def watch(run: Run, console: Console, timeout: float | None = None) -> Head:
-    """Show a progress bar until the run has ended, and return its last head."""
+def watch(run: Run, console: Console, timeout: float | None = None, alone: str = "") -> Head:
+    """Show a progress bar until the run has ended, and return its last head.
+
+    *alone* is said at once if it is not empty: why nobody may come to take the run.
+    """
+    console.print(f"Run {escape(run.id)}", soft_wrap=True)
+    if alone:
+        console.print(f"[yellow]{escape(alone)}[/]", soft_wrap=True)
     with progress_bar(console) as bar:
         task = bar.add_task(f"run {run.id}", total=None)
         head = run.head

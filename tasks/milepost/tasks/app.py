@@ -299,9 +299,13 @@ class Milepost:
     def _broker_url(self) -> str:
         url = self.celery.conf.broker_write_url or self.celery.conf.broker_url
         if not isinstance(url, str) or url.split("://")[0] not in REDIS_SCHEMES:
+            if "://" not in str(url):
+                raise Misconfigured(
+                    f"The broker {str(url)!r} is no URL: expected one such as redis://host:6379/0."
+                )
             raise Misconfigured(
-                f"The broker {redacted(str(url))} cannot keep runs. Name a run store: "
-                "Milepost(..., runs='postgresql://host/name') or redis://."
+                f"The broker {redacted(str(url))} cannot keep runs. Name a run store, with runs= or "
+                "MILEPOST_RUNS: redis://host/0 or postgresql://host/name."
             )
         return url
 

@@ -58,6 +58,7 @@ class Bulk:
         rate_per_second: float | None = None,
         limit: int | None = None,
         watch: Callable[[Summary], object] = lambda summary: None,
+        rest: Callable[[float], object] = time.sleep,
     ) -> Summary:
         """Do *command* on the runs that *query* finds and whose status allows it, youngest first.
 
@@ -72,6 +73,8 @@ class Bulk:
             rate_per_second: Do it so often at most.
             limit: Do it on so many runs at most.
             watch: Told of the summary after each run.
+            rest: Waits so many seconds before a run, for the rate's sake. What it raises ends the command, as
+                what *watch* raises does.
 
         Raises:
             Misconfigured: The query means every run, and *every_run* does not say so.
@@ -93,7 +96,7 @@ class Bulk:
             summary.found += 1
             if not dry_run:
                 if rate_per_second:
-                    time.sleep(max(0.0, next_at - time.monotonic()))
+                    rest(max(0.0, next_at - time.monotonic()))
                     next_at = max(next_at, time.monotonic() - 1) + 1 / rate_per_second
                 try:
                     self._check(head, query)

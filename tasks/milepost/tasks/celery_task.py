@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from billiard.exceptions import Terminated, WorkerLostError
 from celery import Task
 from celery.exceptions import Retry as RetryAnnounced
+from celery.exceptions import TaskPredicate
 
 from milepost.checkpointing.redaction import redacted
 
+from .errors import TaskError
+from .failure import LONGEST, text_of
 from .message import from_kwargs
 from .routing import KILL_AFTER_SECONDS
 from .setbacks import StageFailed
@@ -18,6 +22,9 @@ from .task_monitor import TaskMonitor
 
 if TYPE_CHECKING:
     from .app import Milepost
+
+
+_COMMANDS_TO_CELERY = (MemoryError, TaskPredicate, Terminated, WorkerLostError)
 
 
 def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
@@ -40,11 +47,15 @@ def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
             return app.runtime.engine.execute(pipeline, step, monitor)
         except StageFailed as failed:
             if failed.delay_seconds is None:
-                raise failed.error from None
+                raise _plain(failed.error) from None
             # Celery's own way to say so; the run store, not Celery, brings the step back.
             raise RetryAnnounced(
-                f"in {failed.delay_seconds:.1f} s", exc=failed.error, when=failed.delay_seconds
+                f"in {failed.delay_seconds:.1f} s",
+                exc=_plain(failed.error),
+                when=failed.delay_seconds,
             ) from None
+        except MemoryError as error:
+            raise _plain(error) from error
         finally:
             # Celery tells next what became of the task, which has to come last.
             app.runtime.events.flush()
@@ -61,3 +72,14 @@ def create_task(app: Milepost, pipeline: str, name: str, stage: Stage) -> None:
         soft_time_limit=timeout,
         time_limit=None if timeout is None else timeout + KILL_AFTER_SECONDS,
     )
+
+
+def _plain(error: BaseException) -> BaseException:
+    """Return *error* as Celery can log and tell like any other.
+
+    On some it acts itself: after a `MemoryError` in a pool process the whole worker ends.
+    """
+    text = text_of(error)
+    if isinstance(error, _COMMANDS_TO_CELERY) or len(text) == LONGEST:
+        return TaskError(f"{type(error).__name__}: {text}")
+    return error

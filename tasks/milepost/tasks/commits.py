@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from milepost.checkpointing import (
     AlreadyExists,
     Checkpoint,
-    CheckpointError,
     CheckpointMetadata,
     Record,
     Status,
@@ -176,7 +175,7 @@ class Committer:
         self._reach("advanced", head.step)
         if record is not None:
             self._runtime.observers.committed(head, place.stage.name, record.size_bytes)
-        self._thin(place, metadata)
+        self._runtime.thin(place.pipeline, metadata)
         how = "adopted: " if adopted else ""
         if routed is None:
             self._runtime.forget_blobs_later(head.run_id)
@@ -193,13 +192,3 @@ class Committer:
             )
             self._runtime.dispatch.publish(after, reach=self._reach)
         return f"{how}advanced to {routed.stage}"
-
-    def _thin(self, place: Place, metadata: CheckpointMetadata) -> None:
-        """Remove what the pipeline does not keep; what is left by dying here goes with the run's end."""
-        ended = metadata.next_stage is None
-        keep = place.pipeline.keep_on_success if ended else place.pipeline.keep
-        if keep is not None:
-            try:
-                self._runtime.checkpoints.thin(metadata.key, keep, wholly=ended)
-            except CheckpointError as error:
-                logger.warning("Run %s: old checkpoints are left: %s", metadata.run_id, error)

@@ -30,7 +30,7 @@ def input_digest(
     """
     written = state
     if adapter is not None:
-        written = adapter.dump_python(state, mode="json", by_alias=False, round_trip=True)
+        written = adapter.serializer.to_python(state, mode="json", by_alias=False, round_trip=True)
         if may_hold_sets:
             written = _sorted(written, _as_python(state, adapter))
     if (

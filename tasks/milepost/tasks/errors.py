@@ -4,6 +4,7 @@ MilepostError
 ├── UnknownPipeline        no pipeline or stage of that name is known here
 ├── UnknownRun             the run store knows no such run
 ├── Conflict               the run's status does not allow the command
+│   ├── MovedOn            the run is not where it was seen any more
 │   └── InputMismatch      the run id is taken by a run with another input
 ├── CodeMismatch           the code here cannot go on with a run
 │   ├── VersionAhead       the run is of a later version
@@ -24,6 +25,8 @@ BaseException
 """
 
 from __future__ import annotations
+
+from typing import Self
 
 from milepost.checkpointing import CheckpointError, MilepostError
 
@@ -50,6 +53,16 @@ class Conflict(TaskError):
     def __init__(self, message: str, *, run_id: str, status: str | None = None) -> None:
         super().__init__(message, run_id=run_id)
         self.status = status
+
+
+class MovedOn(Conflict):
+    """The run is not where it was seen any more; `status` is what it is now."""
+
+    @classmethod
+    def of(cls, run_id: str, status: str) -> Self:
+        """Return the error of a run that has this status now."""
+        told = f"Run {run_id} is {status} and no longer where it was seen. Look again."
+        return cls(told, run_id=run_id, status=status)
 
 
 class InputMismatch(Conflict):

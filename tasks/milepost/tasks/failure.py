@@ -13,6 +13,9 @@ from typing import Any
 from milepost.checkpointing.redaction import redacted
 
 _MESSAGE, _TRACE = 2_000, 8_000
+LONGEST = 16_000
+"""What is looked at of a text that may be megabytes: to hide secrets in those would take seconds, of which
+the process's heartbeat gets none."""
 _VARIABLE = re.compile(
     r"""'[^'\n]*'|"[^"\n]*"|\b(?=[0-9a-fA-F-]*[0-9])[0-9a-fA-F-]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"""
 )
@@ -29,12 +32,17 @@ def fingerprint(pipeline: str, stage: str, error_type: str, message: str = "") -
     return sha1("\n".join(parts).encode(), usedforsecurity=False).hexdigest()[:12]
 
 
+def text_of(error: BaseException) -> str:
+    """Return the first `LONGEST` characters of what *error* says; it is the user's and may do anything."""
+    try:
+        return str(error)[:LONGEST]
+    except Exception as broken:  # noqa: BLE001 - as said
+        return f"(its text cannot be had: {type(broken).__name__})"
+
+
 def describe(error: BaseException, pipeline: str, stage: str, **more: Any) -> str:
     """Return *error* as the JSON a head keeps: `type`, `message`, `stage`, `group`, `traceback`, *more*."""
-    try:
-        message = str(error)
-    except Exception as broken:  # noqa: BLE001 - the error is the user's and may do anything
-        message = f"(its text cannot be had: {type(broken).__name__})"
+    message = text_of(error)
     raised = _from_the_stage(error.__traceback__)
     trace = "".join(traceback.format_exception(type(error), error, raised, limit=-20))
     return json.dumps(
@@ -43,7 +51,7 @@ def describe(error: BaseException, pipeline: str, stage: str, **more: Any) -> st
             "message": redacted(message)[:_MESSAGE],
             "stage": stage,
             "group": fingerprint(pipeline, stage, type(error).__name__, message),
-            "traceback": redacted(trace)[-_TRACE:],
+            "traceback": redacted(trace[-LONGEST:])[-_TRACE:],
             **more,
         }
     )

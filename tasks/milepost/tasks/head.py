@@ -31,6 +31,8 @@ class RunStatus(StrEnum):
     CANCELLING = "cancelling"
     REDIRECTING = "redirecting"
     """An operator's rewind, skip or edit is being written."""
+    DELETING = "deleting"
+    """The run and its log are being removed."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -43,6 +45,8 @@ class RunStatus(StrEnum):
 
 AT_REST = (RunStatus.FAILED, RunStatus.PAUSED)
 """In which a run stands still until somebody decides something."""
+UNDER_WAY = (RunStatus.CANCELLING, RunStatus.REDIRECTING, RunStatus.DELETING)
+"""In which somebody does something to a run that the reconciler ends if they die."""
 _ENDED = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 
 
@@ -123,6 +127,8 @@ class Head:
 
     budget: str = ""
     """What the run may spend, as JSON: a limit by unit; empty: whatever it takes."""
+    budget_calls: str = ""
+    """The ids of the calls that replaced it last, the last first."""
     spent_try: str = ""
     """What the claim's holder has reported, as JSON: an amount by unit."""
     spent_kept: str = ""
@@ -159,6 +165,15 @@ class Head:
     def step(self) -> Step:
         """The step due."""
         return Step(self.run_id, self.sequence, self.stage, self.timeline, self.lane)
+
+    @property
+    def place(self) -> str:
+        """Where the run stands: another as soon as anything but progress has happened to it."""
+        place = (
+            self.created_at, self.timeline, self.sequence, self.token, self.attempt, self.pause,
+            self.status,
+        )  # fmt: skip
+        return ".".join(map(str, place))
 
     @property
     def key(self) -> CheckpointKey:

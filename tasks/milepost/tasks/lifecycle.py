@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -25,7 +25,7 @@ from milepost.checkpointing.ids import new_run_id, valid_name
 
 from .budget import valid_amounts
 from .digest import input_digest
-from .errors import Conflict, UnknownPipeline, UnknownRun
+from .errors import Conflict, MovedOn, UnknownPipeline, UnknownRun
 from .head import Head, RunStatus
 from .intents import refusal
 from .merge_patch import merge_patch
@@ -48,7 +48,8 @@ class Lifecycle:
     """What people and programs can do to runs; each command is durable when it returns.
 
     Which status allows which command is in `transitions`; every command raises `Conflict` in another, and if
-    somebody else was faster. Who commanded what, and when, is kept: `notes`.
+    somebody else was faster; those that need the run's code raise `VersionAhead` where it is older than the
+    run. Who commanded what, and when, is kept: `notes`.
     """
 
     def __init__(self, runtime: Runtime, by: str) -> None:
@@ -59,11 +60,18 @@ class Lifecycle:
         self._run_log = RunLog(runtime.checkpoints)
         self.by = by
         """In whose name commands are noted."""
+        self._seen: Head | None = None
 
     def on_behalf_of(self, by: str) -> Lifecycle:
         """Return the same commands in another's name."""
         other = copy.copy(self)
         other.by = by
+        return other
+
+    def only_if(self, seen: Head) -> Lifecycle:
+        """Return the same commands; they raise `MovedOn` unless a run stands as *seen* when it is changed."""
+        other = copy.copy(self)
+        other._seen = seen
         return other
 
     def start(self, pipeline: Pipeline, order: Order) -> None:
@@ -88,7 +96,7 @@ class Lifecycle:
         """Stop a run before its next stage."""
         head = self.head(run_id)
         with self._noted(Command.PAUSE, head):
-            status = self._runs.pause(run_id)
+            status = self._runs.pause(run_id, seen=self._seen)
             if status not in ALLOWED[Command.PAUSE]:
                 raise refusal(Command.PAUSE, run_id, status)
 
@@ -96,7 +104,7 @@ class Lifecycle:
         """End a run with a checkpoint that says so; cancelling twice is harmless."""
         head = self.head(run_id)
         with self._noted(Command.CANCEL, head):
-            self._runtime.intents.cancel(head)
+            self._runtime.intents.cancel(head, self._seen)
 
     def rewind(
         self, run_id: str, stage: str | None = None, *, checkpoint_id: str | None = None
@@ -119,15 +127,17 @@ class Lifecycle:
             self._check(Command.REWIND, head)
             pipeline = self._pipeline(head)
             if stage is not None:
-                target = _stage(pipeline, stage)
+                target = pipeline.known(stage)
                 source = self._before(head, pipeline, target, Command.REWIND)
             else:
                 source = self._chosen(head, str(checkpoint_id))
                 due = source.metadata.next_stage or ""
-                target = _stage(pipeline, pipeline.due_now(due) or due)
+                target = pipeline.known(pipeline.due_now(due) or due)
             self._take(source, pipeline, target)
             note = f"rewound to {target.name} by {self.by}"
-            self._runtime.intents.redirect(Command.REWIND, head, pipeline, target, source, note)
+            self._runtime.intents.redirect(
+                Command.REWIND, head, pipeline, target, source, note, seen=self._seen
+            )
 
     def skip(self, run_id: str) -> None:
         """Let a run go on behind the stage due, with the state that stage would have got.
@@ -140,13 +150,15 @@ class Lifecycle:
         with self._noted(Command.SKIP, head, head.stage):
             self._check(Command.SKIP, head)
             pipeline = self._pipeline(head)
-            skipped = _stage(pipeline, pipeline.due_now(head.stage) or head.stage)
+            skipped = pipeline.known(pipeline.due_now(head.stage) or head.stage)
             following = pipeline.following(skipped.name)
             source = self._runtime.checkpoints.get(head.key)
             if following is not None:
                 self._take(source, pipeline, following)
             note = f"{skipped.name} skipped by {self.by}"
-            self._runtime.intents.redirect(Command.SKIP, head, pipeline, following, source, note)
+            self._runtime.intents.redirect(
+                Command.SKIP, head, pipeline, following, source, note, seen=self._seen
+            )
 
     def edit(self, run_id: str, state: Any = None, *, patch: Any = None) -> None:
         """Replace the state that the stage due gets, or change it by a JSON merge patch (RFC 7396).
@@ -162,7 +174,7 @@ class Lifecycle:
         with self._noted(Command.EDIT, head, json.dumps(patch) if patch is not None else "whole"):
             self._check(Command.EDIT, head)
             pipeline = self._pipeline(head)
-            target = _stage(pipeline, pipeline.due_now(head.stage) or head.stage)
+            target = pipeline.known(pipeline.due_now(head.stage) or head.stage)
             source = self._runtime.checkpoints.get(head.key)
             new = state if patch is None else merge_patch(source.state, patch)
             if target.input is not None:
@@ -170,7 +182,7 @@ class Lifecycle:
             edited = source.model_copy(update={"state": new, "manifest": None})
             note = f"edited by {self.by}"
             self._runtime.intents.redirect(
-                Command.EDIT, head, pipeline, target, edited, note, target.input
+                Command.EDIT, head, pipeline, target, edited, note, target.input, self._seen
             )
 
     def fork(self, run_id: str, stage: str | None = None, *, as_run: str | None = None) -> str:
@@ -196,7 +208,7 @@ class Lifecycle:
                     run_id=run_id,
                     status=head.status,
                 )
-            target = _stage(pipeline, stage or pipeline.due_now(head.stage) or head.stage)
+            target = pipeline.known(stage or pipeline.due_now(head.stage) or head.stage)
             source = self._before(head, pipeline, target, Command.FORK)
             checkpoint = self._take(source, pipeline, target)
             origin = f"{run_id}/{source.metadata.checkpoint_id}"
@@ -213,25 +225,15 @@ class Lifecycle:
         return as_run
 
     def delete(self, run_id: str) -> None:
-        """Forget a run that has ended or is paused, with its checkpoints."""
+        """Forget a run that has ended or is paused, with its checkpoints; deleting twice is harmless."""
         head = self._runs.get(valid_name(run_id))
         if head is None:
             # What a stage wrote while its run was being deleted is nobody's.
             if not self._runtime.checkpoints.delete_run(run_id):
                 raise self._unknown(run_id)
             return
-        with self._noted(Command.DELETE, head):
-            self._check(Command.DELETE, head)
-            if not self._runtime.log_in_runs:
-                # First, so that a new run of this id, which may come when the head is gone, keeps its log;
-                # and gone as a whole, so that dying in here leaves nothing that looks like an unfinished run.
-                now = datetime.fromtimestamp(self._runtime.process.now(), UTC)
-                self._log.expire_run(run_id, now)
-                self._runtime.checkpoints.delete_run(run_id)
-            status = self._runs.delete(run_id)
-            if status is not None:
-                raise refusal(Command.DELETE, run_id, status)
-            self._runtime.checkpoints.delete_blobs(run_id)
+        with self._noted(Command.DELETE, self._as_seen(head)):
+            self._runtime.intents.delete(head, self._seen)
 
     def top_up(self, run_id: str, amounts: Mapping[str, float]) -> None:
         """Raise limits of a run's budget by *amounts*."""
@@ -240,6 +242,8 @@ class Lifecycle:
             raise Misconfigured("A budget is topped up by amounts: top_up(usd=5).")
         head = self.head(run_id)
         with self._noted(Command.TOP_UP, head, json.dumps(more)):
+            self._check(Command.TOP_UP, head)
+            call = token_hex(8)
             while True:
                 limits = read_amounts(head.budget)
                 unknown = ", ".join(more.keys() - limits.keys())
@@ -250,7 +254,8 @@ class Lifecycle:
                         run_id=run_id,
                         status=head.status,
                     )
-                if self._runs.set_budget(head, write_amounts(added(limits, more))):
+                new = write_amounts(added(limits, more))
+                if self._runs.set_budget(head, new, call, seen=self._seen):
                     break
                 head = self.head(run_id)
         if head.log_elsewhere:
@@ -298,6 +303,11 @@ class Lifecycle:
         head = self._runs.get(valid_name(run_id))
         if head is None:
             raise self._unknown(run_id)
+        return self._as_seen(head)
+
+    def _as_seen(self, head: Head) -> Head:
+        if self._seen is not None and head.place != self._seen.place:
+            raise MovedOn.of(head.run_id, head.status)
         return head
 
     def _move(self, command: Command, run_id: str) -> None:
@@ -307,11 +317,11 @@ class Lifecycle:
             idle = head.status is RunStatus.RUNNING and not head.pause
             if not idle:
                 self._runtime.markers.resumed(head)
-            if idle or not self._runs.resume(head):
+            if idle or not self._runs.resume(head, seen=self._seen):
                 raise refusal(command, run_id, self.head(run_id).status)
-        head = self.head(run_id)
-        if head.status is RunStatus.QUEUED:
-            self._runtime.dispatch.publish(head)
+        now = self._runs.get(run_id)
+        if now is not None and now.status is RunStatus.QUEUED:
+            self._runtime.dispatch.publish(now)
 
     def _check(self, command: Command, head: Head) -> None:
         if head.status not in ALLOWED[command]:
@@ -337,7 +347,7 @@ class Lifecycle:
                 f"{known}). Name the application that has it: -A MODULE or MILEPOST_APP.",
                 run_id=head.run_id,
             )
-        return versions.of(head.version)
+        return versions.going_on(head.run_id, head.version)
 
     def _before(self, head: Head, pipeline: Pipeline, stage: Stage, command: Command) -> Checkpoint:
         """Return the checkpoint with which *stage* was due, or last was, on the way to where the run is."""
@@ -381,12 +391,3 @@ class Lifecycle:
 
     def _unknown(self, run_id: str) -> UnknownRun:
         return UnknownRun(f"No run {run_id} in {self._runs.location}.", run_id=run_id)
-
-
-def _stage(pipeline: Pipeline, name: str) -> Stage:
-    now = pipeline.name_now(name)
-    if now is None:
-        raise UnknownPipeline(
-            f"Pipeline {pipeline.name} has no stage {name!r}; it has {', '.join(pipeline.stages)}."
-        )
-    return pipeline.stages[now]

@@ -37,8 +37,8 @@ class Markers:
             if self._runs.mark(head):
                 return
             now = self._runs.get(head.run_id)
-            if now is None:
-                # It was deleted meanwhile.
+            if now is None or now.status is RunStatus.DELETING:
+                # What was written after its log was removed is nobody's.
                 if key is not None:
                     self._log.delete(key)
                 return
@@ -77,9 +77,12 @@ class Markers:
                 return metadata.key
 
     def resumed(self, head: Head) -> None:
-        """Tell the log that a run which stands still is about to go on, if it was told that it does."""
+        """Tell the log that a run which stands still is about to go on.
+
+        A marker may have told it that the run does, or the checkpoint itself, written while it stood still.
+        """
         if not head.log_elsewhere or head.status not in AT_REST:
             return
         # First it is to be told anew, in case this comes to nothing; then it is told.
-        if self._log.latest(head.run_id, Kind.MARKER) and self._runs.unmark(head):
+        if self._runs.unmark(head):
             self.write(replace(head, status=RunStatus.QUEUED))

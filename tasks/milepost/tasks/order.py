@@ -57,6 +57,11 @@ class Order:
     line: bytes | None = None
     """The state as it is written by its type, if it has one."""
 
+    @property
+    def delay_ms(self) -> int:
+        """How long it is not to begin; what is shorter than stores can tell is no delay."""
+        return int(self.delay_seconds * 1000)
+
 
 def ordered(pipeline: Pipeline, state: Any, run_id: str | None, options: StartOptions) -> Order:
     """Return what is asked for, as `ordered_all` does."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import re
+from binascii import b2a_base64
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from secrets import token_hex
 from typing import Any
 
@@ -34,9 +33,8 @@ class _Template:
     """
 
     key: str
-    literals: tuple[str, ...]
-    places: tuple[str, ...]
-    """What goes behind each literal but the last: ``body``, ``id``, ``run_id`` or ``kwargs``."""
+    text: str
+    """With ``%(body)s``, ``%(id)s``, ``%(run_id)s`` and ``%(kwargs)s`` where those go."""
     embed: str
 
     @classmethod
@@ -63,26 +61,18 @@ class _Template:
                 },
             }
         )
-        names = {mark: place for place, mark in marks.items()}
-        parts = re.split(f"({'|'.join(names)})", text)
-        places = tuple(names[mark] for mark in parts[1::2])
-        return cls(key, tuple(parts[::2]), places, json.dumps(body[2]))
+        text = text.replace("%", "%%")
+        for place, mark in marks.items():
+            text = text.replace(mark, f"%({place})s")
+        return cls(key, text, json.dumps(body[2]))
 
     def fill(self, step: Step) -> Push:
         shown = repr(to_kwargs(step))
         # Names and numbers: their repr is their JSON but for the quotes.
         kwargs = shown.replace("'", '"')
-        body = f"[[], {kwargs}, {self.embed}]".encode()
-        values = {
-            "body": base64.b64encode(body).decode(),
-            "id": token_hex(16),
-            "run_id": step.run_id,
-            "kwargs": shown,
-        }
-        filled = [values[place] for place in self.places]
-        return Push(
-            self.key, "".join(chain.from_iterable(zip(self.literals, (*filled, ""), strict=True)))
-        )
+        body = b2a_base64(f"[[], {kwargs}, {self.embed}]".encode(), newline=False).decode()
+        values = {"body": body, "id": token_hex(16), "run_id": step.run_id, "kwargs": shown}
+        return Push(self.key, self.text % values)
 
 
 class Outbox:

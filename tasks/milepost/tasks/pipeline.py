@@ -171,6 +171,15 @@ class Pipeline:
         """Return where a run goes on that is due at *stage*: there, or at what comes instead."""
         return self.name_now(stage) or self.instead.get(stage)
 
+    def known(self, name: str) -> Stage:
+        """Return the stage that *name* is called now; raises `UnknownPipeline` if it is none."""
+        now = self.name_now(name)
+        if now is None:
+            raise UnknownPipeline(
+                f"Pipeline {self.name} has no stage {name!r}; it has {', '.join(self.stages)}."
+            )
+        return self.stages[now]
+
     def _take(self, name: str) -> None:
         if name in self.stages or name in self._former or name in self.instead:
             raise Misconfigured(f"Pipeline {self.name} has a stage {name} already.")

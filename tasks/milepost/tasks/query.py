@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 
 from .head import Head, RunStatus
 
@@ -29,6 +30,19 @@ class RunQuery:
     def of(cls, *status: RunStatus, **conditions: str | int | None) -> RunQuery:
         """Return a query for runs in one of *status*."""
         return cls(frozenset(status), **conditions)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        """Return the conditions as people give them: ``status=failed group=4f0c2ab81d6e``."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given["status"] = ",".join(sorted(self.status)) or None
+        for name in ("since_ms", "until_ms"):
+            if (at := given.pop(name)) is not None:
+                moment = datetime.fromtimestamp(at / 1000, UTC)
+                given[name.removesuffix("_ms")] = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+        return (
+            " ".join(f"{name}={value}" for name, value in given.items() if value is not None)
+            or "all"
+        )
 
     @property
     def is_everything(self) -> bool:

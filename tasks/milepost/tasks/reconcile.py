@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from milepost.checkpointing import Unavailable
 
-from .head import AT_REST, Head, RunStatus
+from .errors import UnknownPipeline, VersionAhead
+from .head import AT_REST, UNDER_WAY, Head
 from .runs import Look
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Reconciler:
                 published += self._decide(head, found, waiting)
             except Unavailable:
                 raise
+            except (VersionAhead, UnknownPipeline) as error:
+                logger.warning("%s", error)
             except Exception:
                 # What is odd about one run must not keep others from being looked after.
                 logger.exception("Run %s cannot be looked after; it is tried again.", head.run_id)
@@ -51,7 +54,7 @@ class Reconciler:
 
     def _decide(self, head: Head, found: Look, waiting: dict[str, int | None]) -> bool:
         """Do what a run needs; True if its message was published."""
-        if head.status in (RunStatus.CANCELLING, RunStatus.REDIRECTING):
+        if head.status in UNDER_WAY:
             self._runtime.intents.complete(head)
             return False
         if head.status in AT_REST:

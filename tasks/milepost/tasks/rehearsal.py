@@ -73,8 +73,6 @@ class Rehearsal:
     def _fetch(self, head: Head) -> Record | CheckpointError:
         try:
             return self._runtime.checkpoints.store.get(head.key)
-        except Unavailable:
-            raise
         except CheckpointError as error:
             return error
 

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery
 
-from milepost.checkpointing import CheckpointError, CheckpointManager
+from milepost.checkpointing import CheckpointError, CheckpointManager, CheckpointMetadata
 from milepost.checkpointing.redis_connection import SCHEMES as REDIS_SCHEMES
 from milepost.checkpointing.redis_connection import open_redis
 
@@ -37,6 +38,11 @@ from .runs.base import IDENTITY_KEY
 from .settings import TaskSettings
 from .spent import Amounts, added, read_amounts, write_amounts
 from .versions import Versions
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+logger = logging.getLogger("milepost")
 
 
 class Runtime:
@@ -97,9 +103,17 @@ class Runtime:
             try:
                 self.checkpoints.expire_blobs(run_id, kept + 3600)
             except CheckpointError as error:
-                logging.getLogger("milepost").warning(
-                    "Run %s: its blobs are kept: %s", run_id, error
-                )
+                logger.warning("Run %s: its blobs are kept: %s", run_id, error)
+
+    def thin(self, pipeline: Pipeline, last: CheckpointMetadata) -> None:
+        """Remove what *pipeline* does not keep; what is left by dying here goes with the run's end."""
+        ended = last.next_stage is None
+        keep = pipeline.keep_on_success if ended else pipeline.keep
+        if keep is not None:
+            try:
+                self.checkpoints.thin(last.key, keep, wholly=ended)
+            except CheckpointError as error:
+                logger.warning("Run %s: old checkpoints are left: %s", last.run_id, error)
 
     def keep_blobs(self, run_id: str) -> None:
         """Let blobs stay that were to go with a run which goes on after all."""
@@ -142,7 +156,7 @@ class Runtime:
         try:
             seen = client.get(IDENTITY_KEY)
         except Exception as error:  # noqa: BLE001 - an unreachable broker is simply not the run store
-            logging.getLogger("milepost").warning("The broker does not answer: %s", error)
+            logger.warning("The broker does not answer: %s", error)
             return False
         finally:
             client.close()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .errors import BudgetExceeded, CodeMismatch, VersionAhead
-from .failure import describe
+from .failure import describe, text_of
 from .head import Head
 from .patience import Patience
 from .retry import Retry
@@ -28,7 +28,7 @@ class StageFailed(Exception):
     """A try failed and the store knows; `delay_seconds` until the next one, None: dead letter."""
 
     def __init__(self, error: BaseException, delay_seconds: float | None) -> None:
-        super().__init__(str(error))
+        super().__init__(text_of(error))
         self.error = error
         self.delay_seconds = delay_seconds
 

@@ -130,7 +130,8 @@ def validated(state: Any, adapter: TypeAdapter[Any], stage: str, run_id: str | N
     try:
         # A model of the right class may have been changed since it was made: look at its fields.
         if isinstance(state, BaseModel):
-            content = state.root if isinstance(state, RootModel) else dict(state)
+            # Not dict(state): that first asks in vain for its keys, which takes longer than all the rest.
+            content = state.root if isinstance(state, RootModel) else dict(iter(state))
             state = state.__class__.model_validate(content, by_alias=False, by_name=True)
         return adapter.validate_python(state)
     except ValidationError as error:

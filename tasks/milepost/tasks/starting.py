@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -23,8 +24,8 @@ from milepost.checkpointing import (
 from milepost.checkpointing.ids import new_checkpoint_id
 from milepost.checkpointing.stencil import Stencil
 
-from .errors import InputMismatch
-from .head import NOT_BEFORE, Head, Step
+from .errors import Conflict, InputMismatch
+from .head import NOT_BEFORE, Head, RunStatus, Step
 from .order import Order
 from .runs.base import Birth
 from .stage import Stage
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
     from .runtime import Runtime
 
-_BATCH = 1_000
+_BATCH = 500
+"""How many runs a round trip makes: the server is fastest with some thirty of a shard at once."""
+_WRITERS = 2
 
 
 class Starter:
@@ -92,16 +95,14 @@ class Starter:
         )
         head = replace(head, at=metadata.key.path)
         stencil = Stencil(self._serializer, metadata, first.input)
-        delay_ms = int(pattern.delay_seconds * 1000)
+        delay_ms = pattern.delay_ms
         task = f"{pipeline.name}.{first.name}"
         render = self._runtime.dispatch.rendering(task, head.queue, head.priority)
         outcomes: list[Head | MilepostError | None] = [None] * len(orders)
-        pending: tuple[Future[Any], list[tuple[int, Birth]]] | None = None
+        pending: deque[tuple[Future[Any], list[tuple[int, Birth]]]] = deque()
 
         def settle() -> None:
-            if pending is None:
-                return
-            made, placed = pending
+            made, placed = pending.popleft()
             for (place, birth), outcome in zip(placed, made.result(), strict=True):
                 if outcome is None and birth.push is None and not delay_ms:
                     self._runtime.dispatch.publish(replace(head, run_id=birth.run_id))
@@ -110,8 +111,8 @@ class Starter:
                     outcome = _clash(outcome, own) or outcome
                 outcomes[place] = outcome
 
-        # One thread writes while this one gets the next batch ready.
-        with ThreadPoolExecutor(1, thread_name_prefix="milepost-start") as writer:
+        # While the server makes one batch, the next is there already, and this thread gets another ready.
+        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="milepost-start") as writers:
             for at in range(0, len(orders), _BATCH):
                 placed = []
                 for place, order in enumerate(orders[at : at + _BATCH], at):
@@ -129,18 +130,20 @@ class Starter:
                     push = None if delay_ms else render(Step(order.run_id, 0, first.name))
                     birth = Birth(order.run_id, order.digest, checkpoint_id, record, push)
                     placed.append((place, birth))
-                settle()
+                if len(pending) == _WRITERS:
+                    settle()
                 births = [birth for _, birth in placed]
-                made = writer.submit(self._runs.create_many, head, births, delay_ms=delay_ms)
-                pending = made, placed
-            settle()
+                made = writers.submit(self._runs.create_many, head, births, delay_ms=delay_ms)
+                pending.append((made, placed))
+            while pending:
+                settle()
         return outcomes
 
     def _tried(self, pipeline: Pipeline, order: Order) -> Head | MilepostError | None:
         try:
             stands = self._runs.get(order.run_id)
             self.start(pipeline, order)
-        except (InputMismatch, AlreadyExists, NotSerializable, TooLarge) as error:
+        except (Conflict, AlreadyExists, NotSerializable, TooLarge) as error:
             return error
         return stands
 
@@ -168,11 +171,11 @@ class Starter:
         )
 
     def _metadata(
-        self, head: Head, metadata: CheckpointMetadata, delay_seconds: float = 0.0
+        self, head: Head, metadata: CheckpointMetadata, delay_ms: int = 0
     ) -> CheckpointMetadata:
         facts = self._runtime.facts(head)
-        if facts is not None and delay_seconds:
-            facts[NOT_BEFORE] = str(int((self._runtime.process.now() + delay_seconds) * 1000))
+        if facts is not None and delay_ms:
+            facts[NOT_BEFORE] = str(int(self._runtime.process.now() * 1000) + delay_ms)
         about = {
             "pipeline": head.pipeline,
             "pipeline_version": head.version,
@@ -184,7 +187,7 @@ class Starter:
     def _with_record(
         self, head: Head, checkpoint: Checkpoint, stage: Stage, order: Order
     ) -> tuple[Head, Record]:
-        metadata = self._metadata(head, checkpoint.metadata, order.delay_seconds)
+        metadata = self._metadata(head, checkpoint.metadata, order.delay_ms)
         record = self._serializer.encode(
             checkpoint.model_copy(update={"metadata": metadata}), state_type=stage.input
         )
@@ -209,20 +212,19 @@ class Starter:
                 timeline=record.key.timeline,
                 at=record.key.path,
             )
-        delayed = bool(order.delay_seconds)
-        push = None if delayed else self._runtime.dispatch.render_due(head)
+        push = None if order.delay_ms else self._runtime.dispatch.render_due(head)
         if stands is None:
             stands = self._runs.create(
                 head,
                 record=record if in_runs else None,
                 push=push,
-                delay_ms=int(order.delay_seconds * 1000),
+                delay_ms=order.delay_ms,
             )
             if stands is not None and stands.timeline < record.key.timeline:
                 # Another start was faster, and what it began is not on this timeline.
                 self._log.delete(record.key)
         if stands is None:
-            if push is None and not delayed:
+            if push is None and not order.delay_ms:
                 self._runtime.dispatch.publish(head)
         elif clash := _clash(stands, head):
             raise clash
@@ -259,8 +261,14 @@ class Starter:
         return stands.metadata.pipeline == mine.metadata.pipeline and stands.state == mine.state
 
 
-def _clash(stands: Head, wanted: Head) -> InputMismatch | None:
+def _clash(stands: Head, wanted: Head) -> Conflict | None:
     """Return why a run that stands is not the one that was to be started."""
+    if stands.status is RunStatus.DELETING and stands.tenant == wanted.tenant:
+        return Conflict(
+            f"Run {stands.run_id} is being deleted. Start it again in a moment.",
+            run_id=stands.run_id,
+            status=stands.status,
+        )
     same = stands.pipeline == wanted.pipeline and stands.digest in (wanted.digest, "")
     if same and stands.tenant == wanted.tenant:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from .head import RunStatus
+from .head import UNDER_WAY, RunStatus
 
 
 class Command(StrEnum):
@@ -56,8 +56,8 @@ ALLOWED: Mapping[Command, frozenset[RunStatus]] = {
     ),
     Command.SKIP: frozenset({_QUEUED, _RUNNING, _SCHEDULED, _PAUSED, _FAILED}),
     Command.EDIT: frozenset({_QUEUED, _SCHEDULED, _PAUSED, _FAILED}),
-    Command.FORK: frozenset(RunStatus) - {RunStatus.CANCELLING, RunStatus.REDIRECTING},
-    Command.TOP_UP: frozenset(RunStatus),
+    Command.FORK: frozenset(RunStatus) - frozenset(UNDER_WAY),
+    Command.TOP_UP: frozenset(RunStatus) - {RunStatus.DELETING},
     Command.DELETE: frozenset({_COMPLETED, _FAILED, _CANCELLED, _PAUSED}),
 }
 """Whoever asks in another status gets `Conflict`, and so does the loser of a race."""

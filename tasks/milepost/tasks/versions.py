@@ -86,6 +86,21 @@ class Versions:
         """Return that version, else the highest."""
         return self._known.get(version) or self.current
 
+    def going_on(self, run_id: str, version: str) -> Pipeline:
+        """Return the code for a run of *version*: that version, else the highest unless it is lower.
+
+        Raises:
+            VersionAhead: It is.
+        """
+        pipeline = self.of(version)
+        if pipeline.version != version and order(version) > order(pipeline.version):
+            raise VersionAhead(
+                f"Run {run_id} is of version {version} of pipeline {self.name}; the code here is of "
+                f"version {pipeline.version}. It is for those that have {version}.",
+                run_id=run_id,
+            )
+        return pipeline
+
     def place(self, head: Head) -> Place:
         """Find the code for the step due.
 
@@ -94,13 +109,7 @@ class Versions:
             StageGone: No stage here is the one due.
             StagesReordered: A stage would be run twice, or never.
         """
-        pipeline = self.of(head.version)
-        if pipeline.version != head.version and order(head.version) > order(pipeline.version):
-            raise VersionAhead(
-                f"Run {head.run_id} is of version {head.version} of pipeline {self.name}; this worker "
-                f"has {pipeline.version}. It waits for a worker that has {head.version}.",
-                run_id=head.run_id,
-            )
+        pipeline = self.going_on(head.run_id, head.version)
         stage = pipeline.stages.get(head.stage)
         if stage is not None and head.fingerprint in (pipeline.fingerprint, ""):
             return Place(pipeline, stage, head, head.stage)

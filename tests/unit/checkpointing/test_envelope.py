@@ -59,6 +59,7 @@ def test_what_was_sealed_is_opened() -> None:
     check_body(header, b"body")
 
 
+@pytest.mark.fault("F64")
 @pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
 def test_every_flipped_byte_is_found(record: Record, flip: int) -> None:
     serializer = Serializer()
@@ -72,6 +73,7 @@ def test_every_flipped_byte_is_found(record: Record, flip: int) -> None:
         assert caught.value.key == record.key, position
 
 
+@pytest.mark.fault("F64")
 def test_every_truncation_is_found(record: Record) -> None:
     serializer = Serializer()
     for length in range(len(record.header)):
@@ -119,6 +121,7 @@ def test_what_was_never_a_checkpoint_is_refused(header: bytes, body: bytes) -> N
         Serializer().decode(Record(key, header, body))
 
 
+@pytest.mark.fault("F64")
 @pytest.mark.parametrize(
     "key",
     [
@@ -159,6 +162,7 @@ def test_metadata_that_is_none_is_refused() -> None:
             Serializer().metadata(CheckpointKey("run", 0), _header(metadata=metadata))
 
 
+@pytest.mark.fault("F68")
 def test_metadata_of_a_later_release_are_read() -> None:
     """Workers are upgraded one by one: the old ones pass over what they do not know."""
     metadata = b'{"run_id":"run","sequence":0,"stage":"a","of_a_later_release":1}'

@@ -199,6 +199,7 @@ def test_pieces_can_have_a_store_of_their_own(tmp_path: Any) -> None:
         assert ours.blobs.runs().items == ()
 
 
+@pytest.mark.fault("S3")
 def test_a_manifest_cannot_say_less_than_it_holds() -> None:
     store = written()
     ours = manager(store)

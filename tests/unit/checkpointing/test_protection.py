@@ -77,6 +77,7 @@ def test_the_same_state_is_never_encrypted_alike() -> None:
     assert encoded(by).body != encoded(by).body
 
 
+@pytest.mark.fault("F65")
 def test_keys_are_rotated_by_putting_a_new_one_first() -> None:
     before = encoded(serializer(encryption_keys=OLD))
     during = serializer(encryption_keys=f"{NEW},{OLD}")
@@ -88,17 +89,20 @@ def test_keys_are_rotated_by_putting_a_new_one_first() -> None:
     assert caught.value.key == before.key
 
 
+@pytest.mark.fault("F65")
 def test_without_keys_nothing_opens() -> None:
     with pytest.raises(MissingKey, match="there are no keys"):
         serializer().decode(encoded(serializer(encryption_keys=NEW)))
 
 
+@pytest.mark.fault("F65")
 def test_another_key_of_that_name_does_not_open() -> None:
     other = f"2026:{b64encode(b'x' * 32).decode()}"
     with pytest.raises(Corrupt, match="does not open with key 2026"):
         serializer(encryption_keys=other).decode(encoded(serializer(encryption_keys=NEW)))
 
 
+@pytest.mark.fault("F67", "S9")
 def test_what_is_not_encrypted_is_refused_until_that_is_accepted() -> None:
     plain = encoded(serializer())
     with pytest.raises(Unprotected, match="not encrypted, though there are keys"):
@@ -107,6 +111,7 @@ def test_what_is_not_encrypted_is_refused_until_that_is_accepted() -> None:
     assert during.decode(plain).state == SECRET
 
 
+@pytest.mark.fault("S9")
 def test_a_stripped_cipher_is_not_believed() -> None:
     by = serializer(encryption_keys=NEW)
     stripped = resealed(encoded(by), cipher=Cipher.NONE, compression=Compression.NONE)
@@ -114,6 +119,7 @@ def test_a_stripped_cipher_is_not_believed() -> None:
         by.decode(stripped)
 
 
+@pytest.mark.fault("F66")
 @pytest.mark.parametrize(
     "change",
     [
@@ -134,6 +140,7 @@ def test_nothing_around_an_encrypted_body_can_be_changed(change: dict[str, Any])
         by.decode(resealed(encoded(by), **change))
 
 
+@pytest.mark.fault("F66")
 def test_an_encrypted_body_cannot_be_moved() -> None:
     """Though somebody who can write to the store makes all checksums right."""
     by = serializer(encryption_keys=NEW)
@@ -145,6 +152,7 @@ def test_an_encrypted_body_cannot_be_moved() -> None:
         by.decode(resealed(encoded(by), body=there.body))
 
 
+@pytest.mark.fault("F66")
 def test_every_byte_of_an_encrypted_record_counts() -> None:
     by = serializer(encryption_keys=NEW, compression="none")
     record = encoded(by, {"a": 1})
@@ -184,6 +192,7 @@ class Bomb:
         return (Path.touch, (self._mark,))
 
 
+@pytest.mark.fault("S1")
 def test_a_pickle_is_loaded_only_if_we_have_signed_it(tmp_path: Path) -> None:
     mark = tmp_path / "exploded"
     by = serializer(**SIGNED)
@@ -201,6 +210,7 @@ def test_a_pickle_is_loaded_only_if_we_have_signed_it(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.fault("S1")
 def test_a_pickle_is_not_loaded_where_it_was_not_switched_on() -> None:
     record = encoded(serializer(**SIGNED))
     for settings in ({}, {"codec": "msgpack"}, {"signing_key": SIGNED["signing_key"]}):
@@ -226,6 +236,7 @@ def test_a_pickled_state_can_be_read_as_a_type() -> None:
     assert state == (1, 2)
 
 
+@pytest.mark.fault("F67")
 def test_a_codec_reads_no_other_codecs_body() -> None:
     for codec in (CodecId.JSON, CodecId.TYPED_JSON, CodecId.MSGPACK):
         for state in ({"a": 1}, {"a": (1,)}):
@@ -238,6 +249,7 @@ def test_a_codec_reads_no_other_codecs_body() -> None:
                     by.decode(resealed(record, codec=codec))
 
 
+@pytest.mark.fault("S3")
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_a_bomb_is_not_inflated(compression: str) -> None:
     record = encoded(serializer(compression=compression), "0" * 10_000_000)

@@ -22,6 +22,7 @@ from milepost.checkpointing.redaction import (
 )
 
 
+@pytest.mark.fault("S10")
 @pytest.mark.parametrize(
     "text",
     [
@@ -179,6 +180,7 @@ def test_records_of_any_logger(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records[1].args == ("here",)
 
 
+@pytest.mark.fault("S13")
 @pytest.mark.parametrize(
     "text",
     ["a-" * 50_000, "://" * 30_000, "password" * 10_000, '\\"' * 50_000, "x:" * 50_000, "a" * 200_000,

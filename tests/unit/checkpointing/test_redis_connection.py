@@ -68,6 +68,7 @@ SECRET_URLS = [
 ]
 
 
+@pytest.mark.fault("S10")
 @pytest.mark.parametrize("url", SECRET_URLS)
 def test_a_password_never_shows(url: str) -> None:
     assert "hunter2" not in redacted(url)
@@ -144,6 +145,7 @@ def test_celerys_and_redis_pys_socket_urls_are_understood(
     assert options.get("password") == password
 
 
+@pytest.mark.fault("F30")
 def test_a_server_that_is_down_is_unavailable_and_named_without_password() -> None:
     port = free_port()
     with open_store(f"redis://user:hunter2@127.0.0.1:{port}/0", FAST) as store:
@@ -173,6 +175,7 @@ def own_server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.mark.fault("F30")
 def test_what_a_server_answers_is_named_by_what_to_do(own_server: RedisServer) -> None:
     url = own_server.url.replace("127.0.0.1", ":hunter2@127.0.0.1")
     with open_store(own_server.url, FAST) as store, pytest.raises(Refused):
@@ -204,6 +207,7 @@ def test_what_a_server_answers_is_named_by_what_to_do(own_server: RedisServer) -
         assert store.latest("run") == make_record("run", 1)
 
 
+@pytest.mark.fault("F23")
 def test_a_store_outlives_a_restart_of_its_server() -> None:
     with RedisServer("--appendfsync", "always") as server, open_store(server.url) as store:
         store.put(make_record("run"))

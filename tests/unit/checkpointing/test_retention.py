@@ -112,6 +112,7 @@ def test_the_newest_is_last_though_another_process_went_on(store: Watched) -> No
     assert numbers(two) == [created.metadata.sequence]
 
 
+@pytest.mark.fault("F65")
 def test_what_cannot_be_judged_is_not_removed(store: Watched) -> None:
     """Without the key, or while the store is away, nothing says that a checkpoint is worthless."""
     keys = CheckpointSettings.model_validate({"encryption_keys": "a:" + "A" * 43 + "="})
@@ -190,6 +191,7 @@ def test_old_ones_go_but_not_the_newest(store: Watched) -> None:
     assert numbers(ours) == [2]
 
 
+@pytest.mark.fault("F71")
 def test_the_newest_sound_one_is_never_removed(store: Watched) -> None:
     for number in range(4):
         manager(store).create("run", number)
@@ -285,6 +287,7 @@ def test_a_cleanup_that_fails_is_logged_counted_and_tried_again(
     assert "tried again" in caplog.text
 
 
+@pytest.mark.fault("F64")
 def test_restoring_passes_over_damage_only_if_asked_and_says_so(
     store: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
@@ -22,6 +22,7 @@ from support.s3_server import MotoServer, store_url
 
 CONFLICT = Answer(409, "ConditionalRequestConflict")
 BUSY = Answer(503, "SlowDown")
+STALE = Answer(404, "NoSuchKey")
 EXPIRED = Answer(400, "ExpiredToken")
 DENIED = Answer(403, "AccessDenied")
 
@@ -40,6 +41,7 @@ def opened(proxy: S3Proxy, retries: int = 0) -> CheckpointStore:
     return store
 
 
+@pytest.mark.fault("F37", "F39", "F43")
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
@@ -67,6 +69,7 @@ def test_a_write_that_goes_wrong_is_named(
         assert store.latest("run") == make_record("run", 1)
 
 
+@pytest.mark.fault("F37", "F40")
 @pytest.mark.parametrize(
     ("fault", "error"),
     [(BUSY, Unavailable), ("stall", Unavailable), ("short body", Unavailable), (EXPIRED, Refused)],
@@ -89,6 +92,7 @@ def test_a_read_that_goes_wrong_is_named(
         assert store.latest("run") == make_record("run")
 
 
+@pytest.mark.fault("F10", "F39")
 @pytest.mark.parametrize("fault", [BUSY, "lost reply"], ids=str)
 def test_once_is_made_good_by_another_try(proxy: S3Proxy, fault: Fault) -> None:
     with opened(proxy, retries=2) as store:
@@ -100,6 +104,7 @@ def test_once_is_made_good_by_another_try(proxy: S3Proxy, fault: Fault) -> None:
         assert not proxy.faults
 
 
+@pytest.mark.fault("F38")
 def test_two_writes_at_once_are_decided_later(proxy: S3Proxy) -> None:
     """S3 answers 409 while another conditional write is under way: the same request decides then."""
     with opened(proxy) as store:
@@ -116,6 +121,7 @@ def test_two_writes_at_once_are_decided_later(proxy: S3Proxy) -> None:
         assert store.latest("run") == make_record("run", 1)
 
 
+@pytest.mark.fault("F9")
 def test_a_piece_that_does_not_arrive_leaves_the_last_checkpoint(proxy: S3Proxy) -> None:
     settings = CheckpointSettings(blob_from_bytes=64 * 1024, compression="none")
     with CheckpointManager(opened(proxy), settings) as manager:
@@ -126,3 +132,39 @@ def test_a_piece_that_does_not_arrive_leaves_the_last_checkpoint(proxy: S3Proxy)
         assert manager.restore("job").state == {"rows": "small"}  # type: ignore[union-attr]
         manager.create("job", {"rows": "x" * 3_000_000})
         assert manager.restore("job").state == {"rows": "x" * 3_000_000}  # type: ignore[union-attr]
+
+
+@pytest.mark.fault("F37")
+@pytest.mark.parametrize(
+    "fault",
+    [BUSY, Answer(500, "InternalError"), Answer(429, "TooManyRequests"), "lost reply"],
+    ids=str,
+)
+def test_a_server_in_trouble_is_asked_so_often_and_no_more(proxy: S3Proxy, fault: Fault) -> None:
+    with opened(proxy, retries=2) as store:
+        calls: list[tuple[str, Callable[[], object]]] = [
+            ("PUT", lambda: store.put(make_record("run", 1))),
+            ("GET", lambda: store.latest("run")),
+        ]
+        for method, call in calls:
+            proxy.faults.extend([(method, fault)] * 50)
+            before = proxy.requests
+            with pytest.raises(Unavailable):
+                call()
+            # What a put asks first, whether the run has expired, is answered.
+            assert proxy.requests - before <= 3 + (method == "PUT")
+            proxy.faults.clear()
+        assert store.latest("run") == make_record("run", int(fault == "lost reply"))
+
+
+@pytest.mark.fault("F40")
+def test_what_is_listed_and_not_there_is_no_empty_run(proxy: S3Proxy) -> None:
+    """Once: it is asked again. Always: it is said, after a few times."""
+    with opened(proxy) as store:
+        proxy.faults.extend([("GET", None), ("GET", STALE)])
+        assert store.latest("run") == make_record("run")
+        proxy.gone = True
+        before = proxy.requests
+        with pytest.raises(Unavailable, match="lists"):
+            store.latest("run")
+        assert proxy.requests - before < 20

@@ -54,6 +54,7 @@ def read(found: Record | Entry | None) -> None:
         Serializer().decode(found)
 
 
+@pytest.mark.fault("F41")
 def test_a_server_that_ignores_if_none_match_is_refused(
     moto_server: MotoServer, prefix: str
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_profile_that_does_not_exist_is_misconfigured(monkeypatch: pytest.Monk
         open_store(f"s3://{BUCKET}/p", FAST)
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize("data", [b"", b"short", b"MPCK" + b"\xff" * 300])
 def test_a_damaged_object_is_corrupt_and_named(
     moto_server: MotoServer, bucket: Any, prefix: str, data: bytes
@@ -207,6 +209,7 @@ def test_what_the_server_does_not_delete_is_told(
             store.delete_run("run")
 
 
+@pytest.mark.fault("F39")
 def test_a_probe_whose_reply_was_lost_and_sent_again_is_no_refusal(
     moto_server: MotoServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

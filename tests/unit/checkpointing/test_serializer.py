@@ -110,6 +110,7 @@ def test_a_sound_state_of_another_type_is_a_validation_error() -> None:
         Serializer().decode(record, state_type=TypeAdapter(Order))
 
 
+@pytest.mark.fault("F70")
 @pytest.mark.parametrize(
     ("parts", "path"),
     [
@@ -126,6 +127,7 @@ def test_a_fault_is_named_by_part_path_and_run(parts: dict[str, Any], path: str)
     assert caught.value.run_id == "run"
 
 
+@pytest.mark.fault("F70")
 def test_a_large_body_is_refused_before_compression() -> None:
     serializer = Serializer(CheckpointSettings(max_record_bytes=1000))
     frame = len(b'""\n[]\n[]\n{}')
@@ -157,6 +159,7 @@ def test_an_error_text_of_any_bytes_can_be_kept() -> None:
 
 
 # Never change these files or what is expected of them: they are what users have in their stores.
+@pytest.mark.fault("F68")
 @pytest.mark.parametrize("name", ["format-1-plain", "format-1-zstd"])
 def test_a_golden_checkpoint_loads_for_ever(name: str) -> None:
     expected = json.loads((GOLDEN / f"{name}.json").read_text())

@@ -180,6 +180,7 @@ def test_what_is_not_in_the_table_is_refused_where_it_sits(
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.fault("F70")
 def test_what_contains_itself_or_is_too_deep_is_refused(serializer: Serializer) -> None:
     cycle: list[Any] = [()]
     cycle.append((cycle,))
@@ -204,6 +205,7 @@ def test_what_is_written_can_be_read_however_deep_the_table_nests_it() -> None:
             assert depth > 60
 
 
+@pytest.mark.fault("S2")
 def test_a_type_that_is_not_registered_is_neither_written_nor_read(types: Types) -> None:
     with pytest.raises(NotSerializable, match="Color"):
         back(Serializer(), [Color.RED])
@@ -259,6 +261,7 @@ def test_plain_json_is_written_as_ever(types: Types) -> None:
         assert open_header(record.header).codec is codec
 
 
+@pytest.mark.fault("S2")
 @pytest.mark.parametrize(
     "body",
     [

@@ -14,14 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 from milepost.checkpointing import MilepostError, MissingExtra, TooLarge, Unavailable
 from milepost.checkpointing.ids import valid_name
 from milepost.control.api.bodies import Name
-from milepost.control.api.etag import check_match, etag, is_known, place
+from milepost.control.api.etag import etag, is_known, is_match
 from milepost.control.api.identity import Identity
 from milepost.control.api.keys import Scope
 from milepost.control.api.problems import KINDS, OF_ERRORS, Problem, problem_of
 from milepost.control.api.rates import Rates
 from milepost.control.api.strict_json import parse_json
 from milepost.control.client_errors import error_of
-from milepost.tasks import Conflict, Head, RunStatus, StateInvalid, UnknownRun
+from milepost.tasks import Conflict, Head, MovedOn, RunStatus, StateInvalid, UnknownRun
 
 
 def test_json_that_is_accepted() -> None:
@@ -41,21 +41,24 @@ def test_tags_of_runs() -> None:
     """A tag changes with what is shown; what commands rest on only when the run moves."""
     head = Head("one", "p", "1", "d", 2)
     on = replace(head, progress="[3, 9]")
-    assert place(on) == place(head)
+    assert on.place == head.place
     tag, later = etag(head, b"a"), etag(on, b"b")
     assert tag != later
-    check_match(None, head)
-    check_match("*", head)
-    check_match(f'"x", W/{later}', head)
+    assert not is_match(None, head)
+    assert not is_match("*", head)
+    assert is_match(f'"x", W/{later}', head)
     for moved in (
         replace(head, status=RunStatus.RUNNING),
         replace(head, sequence=1),
         replace(head, timeline=1),
         replace(head, pause=1),
+        replace(head, attempt=1),
+        replace(head, token=1),
+        replace(head, created_at=1),
     ):
-        with pytest.raises(Problem) as caught:
-            check_match(tag, moved)
-        assert caught.value.kind.status == 412
+        with pytest.raises(MovedOn) as caught:
+            is_match(tag, moved)
+        assert problem_of(caught.value).kind.status == 412
     assert is_known(f'"x", {tag}', tag)
     assert is_known("*", tag)
     assert not is_known(later, tag)

@@ -29,6 +29,10 @@ class Open(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class Text(RootModel[str]):
+    pass
+
+
 class Many(RootModel[list[int]]):
     pass
 
@@ -64,6 +68,7 @@ def two_stages(app: Milepost, given: Any, taken: Any) -> None:
         (Any, Named),
         (Rows, dict),
         (list, Many),
+        (str, Text),
         (Many, Rows),
         (Rows | Named, Named),
         (int, int),

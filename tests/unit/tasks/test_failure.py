@@ -40,6 +40,7 @@ def test_causes_are_told_apart(other: tuple[str, str, str, str]) -> None:
     assert fingerprint("p", "s", "E", "it is bad") != fingerprint(*other)
 
 
+@pytest.mark.fault("F58")
 def test_an_error_is_described_with_its_group_and_without_its_password() -> None:
     """As JSON that a head keeps."""
     error = ValueError("cannot reach redis://user:hunter2@host/0, try 3")
@@ -69,3 +70,53 @@ def test_the_traceback_begins_in_the_stage() -> None:
     assert trace.count("File ") == 1
     assert "1 // state" in trace
     assert "test_failure.py" in trace
+
+
+def test_what_is_kept_of_an_error_is_bounded() -> None:
+    """Heads are read by the hundred."""
+
+    def deeper(left: int) -> None:
+        if left:
+            deeper(left - 1)
+        raise ValueError("x" * 100_000)
+
+    # Two functions, because repeated lines of one are folded.
+    def other(left: int) -> None:
+        if left:
+            return other_way(left - 1)
+        raise KeyError("deep")
+
+    def other_way(left: int) -> None:
+        return other(left)
+
+    with pytest.raises(ValueError, match="x") as long:
+        deeper(0)
+    with pytest.raises(KeyError) as deep:
+        other(100)
+
+    kept = json.loads(describe(long.value, "short", "act"))
+    assert (len(kept["message"]), len(kept["traceback"])) == (2_000, 8_000)
+    trace = json.loads(describe(deep.value, "short", "act"))["traceback"]
+    assert 15 < trace.count("File ") <= 20
+    assert trace.endswith("KeyError: 'deep'\n")
+
+
+def test_an_error_that_cannot_say_what_it_is() -> None:
+    """Its class is told."""
+
+    class Broken(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    kept = json.loads(describe(Broken(), "short", "act"))
+    assert kept["type"] == "Broken"
+    assert kept["message"] == "(its text cannot be had: RuntimeError)"
+
+
+def test_an_error_of_milepost_itself_keeps_its_frames() -> None:
+    """There are no others then."""
+    with pytest.raises(AttributeError) as caught:
+        fingerprint("short", "act", "E", 5)  # type: ignore[arg-type]
+    error = caught.value
+    error.__traceback__ = caught.tb.tb_next
+    assert "failure.py" in json.loads(describe(error, "short", "act"))["traceback"]

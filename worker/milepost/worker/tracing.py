@@ -12,6 +12,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from milepost.checkpointing.redaction import redacted
+from milepost.tasks.failure import LONGEST, text_of
 from milepost.tasks.head import Head
 from milepost.tasks.observer import Ending, Observer, Observers, Outcome
 from milepost.tasks.trace import configured_tracer, remote_context
@@ -62,7 +63,7 @@ class Tracing(Observer):
             span.set_attribute("milepost.outcome", outcome.value)
             if error is not None:
                 span.add_event("exception", _exception(error))
-                span.set_status(Status(StatusCode.ERROR, redacted(str(error))[:_LONGEST]))
+                span.set_status(Status(StatusCode.ERROR, redacted(text_of(error))[:_LONGEST]))
             span.end()
 
         return end
@@ -89,6 +90,6 @@ def _exception(error: BaseException) -> dict[str, str]:
     trace = "".join(format_exception(type(error), error, error.__traceback__, limit=-20))
     return {
         "exception.type": type(error).__name__,
-        "exception.message": redacted(str(error))[:_LONGEST],
-        "exception.stacktrace": redacted(trace)[-_LONGEST:],
+        "exception.message": redacted(text_of(error))[:_LONGEST],
+        "exception.stacktrace": redacted(trace[-LONGEST:])[-_LONGEST:],
     }

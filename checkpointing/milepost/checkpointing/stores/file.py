@@ -18,7 +18,7 @@ from secrets import token_hex
 from urllib.parse import unquote
 
 from ..envelope import PREFIX, header_bytes, split
-from ..errors import AlreadyExists, Misconfigured, NotFound
+from ..errors import AlreadyExists, Misconfigured, NotFound, Refused
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
 from ..redis_connection import read_url
@@ -198,8 +198,11 @@ class FileCheckpointStore(CheckpointStore):
         return Entry(key, header, size - len(header))
 
     def _expiry(self, run_id: str) -> int | None:
+        folder = self._root / run_id
+        if folder.is_symlink():
+            raise Refused(f"{folder} is a link; expected a folder. Remove it.", run_id=run_id)
         try:
-            return int((self._root / run_id / _EXPIRES).read_bytes())
+            return int((folder / _EXPIRES).read_bytes())
         except FileNotFoundError:
             return None
 
@@ -211,6 +214,8 @@ class FileCheckpointStore(CheckpointStore):
         return any(True for name in names(self._root / run_id) if "~" in name)
 
     def _is_live(self, run_id: str) -> bool:
+        if (self._root / run_id).is_symlink():
+            return False
         if not self._is_gone(run_id):
             return self._has_records(run_id)
         with suppress(PermissionError):  # Who may only read may list all the same.

@@ -26,6 +26,7 @@ from ..errors import (
     Misconfigured,
     NotFound,
     Refused,
+    Unavailable,
 )
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
 from ..page import Page
@@ -40,6 +41,8 @@ _EXPIRES = "!expires"
 _HEADER_GUESS = PREFIX + 2048
 _LISTED_AT_ONCE = 1000
 _CONFLICTS = 6
+_STALE = 5
+"""How often an object is asked for in vain that is still listed."""
 _OPTIONS = frozenset({"endpoint_url", "region_name"})
 
 
@@ -143,10 +146,19 @@ class S3CheckpointStore(CheckpointStore):
             name = names[0] if names[0].startswith(series) else None
             if names[0] < series:
                 name = self._first(series)
+            asked = 0
             while name:
                 with suppress(NotFound):
                     return self._record(_key(run_id, kind, lane, name[len(series) :]))
-                name = self._first(series)
+                # It was deleted since, or a cache on the way has not heard of it.
+                before, name = name, self._first(series)
+                asked = asked + 1 if name == before else 0
+                if asked == _STALE:
+                    raise Unavailable(
+                        f"S3 at {self.location} lists {name} and does not have it. Is there a cache in "
+                        "front of it, or has it lost data?",
+                        run_id=run_id,
+                    )
         return None
 
     def history(

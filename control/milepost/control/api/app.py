@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from milepost.checkpointing import MilepostError
 from milepost.tasks import Milepost
@@ -43,6 +46,19 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
     """
     settings = settings or ApiSettings()
     site, metrics = Site(app, settings), ApiMetrics()
+    middleware = [
+        Middleware(Front, metrics=metrics),
+        Middleware(dashboard.SessionIdentity, host=site),
+    ]
+    if settings.api_trusted_proxies:
+        proxies = [str(network) for network in settings.api_trusted_proxies]
+        # The outermost: all others go by what the client really asked.
+        middleware.insert(0, Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await site.close()
 
     api = FastAPI(
         title="Milepost",
@@ -52,10 +68,8 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        middleware=[
-            Middleware(Front, metrics=metrics),
-            Middleware(dashboard.SessionIdentity, host=site),
-        ],
+        lifespan=lifespan,
+        middleware=middleware,
         exception_handlers={
             Problem: on_problem,
             MilepostError: on_milepost_error,
@@ -75,5 +89,6 @@ def create_app(app: Milepost, settings: ApiSettings | None = None) -> FastAPI:
     for table in tables:
         # As they are: including them would wrap each, which every request pays for.
         api.router.routes.extend(table.routes)
+    # FastAPI's own way to say what it serves; mypy takes no other method for a method.
     api.openapi = lambda: openapi.describe(api)  # type: ignore[method-assign]
     return api

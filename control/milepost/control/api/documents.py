@@ -17,8 +17,8 @@ from milepost.tasks.spent import read_amounts
 from .keys import Key, Scope
 
 Status = Literal[
-    "queued", "running", "scheduled", "paused", "cancelling", "redirecting", "completed", "failed",
-    "cancelled",
+    "queued", "running", "scheduled", "paused", "cancelling", "redirecting", "deleting", "completed",
+    "failed", "cancelled",
 ]  # fmt: skip
 Amounts = Mapping[str, float]
 Whole = Annotated[int, Field(ge=0)]

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from milepost.tasks import Head
-
-from .problems import MOVED_ON, Problem
-
-
-def place(head: Head) -> str:
-    """Return where a run stands: what a command that was decided on rests on. Progress does not count."""
-    parts = (head.timeline, head.sequence, head.token, head.attempt, head.pause)
-    return ".".join(f"{part:x}" for part in parts) + f".{head.status}"
+from milepost.tasks import Head, MovedOn
 
 
 def etag(head: Head, body: bytes) -> str:
     """Return the tag of a run as *body* describes it."""
-    return f'"{place(head)}-{blake2b(body, digest_size=8).hexdigest()}"'
+    return f'"{head.place}-{blake2b(body, digest_size=8).hexdigest()}"'
 
 
 def is_known(if_none_match: str, tag: str) -> bool:
@@ -25,21 +17,17 @@ def is_known(if_none_match: str, tag: str) -> bool:
     return if_none_match.strip() == "*" or tag in _tags(if_none_match)
 
 
-def check_match(if_match: str | None, head: Head) -> None:
-    """See that a run stands where the client saw it.
+def is_match(if_match: str | None, head: Head) -> bool:
+    """Return whether something is asked of where a run stands, having seen that it stands there.
 
     Raises:
-        Problem: It has moved on.
+        MovedOn: It does not.
     """
     if if_match is None or if_match.strip() == "*":
-        return
-    now = place(head)
-    if not any(tag.strip('"').rpartition("-")[0] == now for tag in _tags(if_match)):
-        raise Problem(
-            MOVED_ON,
-            f"Run {head.run_id} is {head.status} and no longer where it was seen. Look again.",
-            {"run_id": head.run_id, "run_status": head.status.value},
-        )
+        return False
+    if not any(tag.strip('"').rpartition("-")[0] == head.place for tag in _tags(if_match)):
+        raise MovedOn.of(head.run_id, head.status)
+    return True
 
 
 def _tags(header: str) -> list[str]:

@@ -19,16 +19,16 @@ from pydantic_core import to_json
 
 from milepost.checkpointing import MilepostError
 from milepost.tasks import Head, RunQuery, RunStatus
+from milepost.tasks.head import UNDER_WAY
 from milepost.tasks.query import EVERY_RUN
 from milepost.tasks.runs import RunStore
 
 from .documents import RunDocument
 from .identity import Call
-from .problems import BUSY, RETRY_SECONDS, Problem
 from .settings import ApiSettings
 
 logger = logging.getLogger("milepost.api")
-_MOVING = RunQuery.of(RunStatus.RUNNING, RunStatus.CANCELLING, RunStatus.REDIRECTING)
+_MOVING = RunQuery.of(RunStatus.RUNNING, *UNDER_WAY)
 _PAGE = 500
 _MOVING_PAGES = 4
 _YOUNGEST = 200
@@ -143,16 +143,7 @@ class Feed:
         Args:
             current: How that one stands: the first thing it is told.
             after: The id of the last event that the client has; what came since is told first.
-
-        Raises:
-            Problem: Too many follow already.
         """
-        if len(self._subscriptions) >= self._settings.api_streams:
-            raise Problem(
-                BUSY,
-                f"{self._settings.api_streams} streams are open.",
-                headers={"Retry-After": str(RETRY_SECONDS)},
-            )
         subscription = Subscription(query, run_id, self._settings.api_stream_backlog)
         self._replay(subscription, after)
         if current is not None:

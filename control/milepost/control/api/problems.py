@@ -29,6 +29,7 @@ from milepost.tasks import (
     BudgetExceeded,
     Conflict,
     InputMismatch,
+    MovedOn,
     StateInvalid,
     UnknownPipeline,
     UnknownRun,
@@ -62,19 +63,19 @@ FORBIDDEN = Kind("forbidden", 403, "The key does not allow it")
 NOT_FOUND = Kind("not-found", 404, "There is nothing here")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "Not with this method")
 TOO_SLOW = Kind("too-slow", 408, "The request took too long to arrive")
-MOVED_ON = Kind("moved-on", 412, "The run has moved on")
 TOO_LARGE = Kind("too-large", 413, "Too large")
 UNSUPPORTED = Kind("unsupported-media-type", 415, "Bodies have to be JSON")
 MALFORMED = Kind("malformed-json", 400, "The body is no JSON that is accepted")
 INVALID = Kind("invalid-request", 422, "The request is not what was expected")
 TOO_MANY = Kind("too-many-requests", 429, "Too many requests")
 INTERNAL = Kind("internal", 500, "Something went wrong here", "It was logged.")
-BUSY = Kind("busy", 503, "Too many event streams")
+BUSY = Kind("busy", 503, "Too much at once")
 
 OF_ERRORS: tuple[tuple[type[MilepostError], Kind], ...] = (
     (UnknownRun, Kind("unknown-run", 404, "No such run")),
     (UnknownWorker, Kind("unknown-worker", 404, "No such worker")),
     (UnknownPipeline, Kind("unknown-pipeline", 422, "No such pipeline or stage here")),
+    (MovedOn, Kind("moved-on", 412, "The run has moved on")),
     (InputMismatch, Kind("input-mismatch", 409, "The run id is taken")),
     (Conflict, Kind("conflict", 409, "The run's status does not allow it")),
     (CodeMismatch, Kind("code-mismatch", 409, "The code here cannot go on with the run")),
@@ -102,7 +103,7 @@ KINDS: Mapping[str, Kind] = {
     kind.slug: kind
     for kind in (
         *(kind for _, kind in OF_ERRORS),
-        *(UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, MOVED_ON, UNSUPPORTED),
+        *(UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, UNSUPPORTED),
         *(MALFORMED, INVALID, TOO_MANY, BUSY),
     )
 }

@@ -36,6 +36,7 @@ def server_config(
         log_level=loglevel.lower(),
         access_log=access_log,
         server_header=False,
+        # The application looks at them itself, whatever server it runs in: see `api_trusted_proxies`.
         proxy_headers=False,
         limit_concurrency=settings.api_connections,
         timeout_graceful_shutdown=_GRACE_SECONDS,
@@ -43,11 +44,11 @@ def server_config(
 
 
 class ApiServer(uvicorn.Server):
-    """Uvicorn, but streams are ended when it is told to stop: it waits for whatever has not ended."""
+    """Uvicorn, but what takes long is ended when it is told to stop: it waits for whatever has not ended."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End streams, let requests finish, and stop."""
+        """End streams and bulk commands, let requests finish, and stop."""
         app = self.config.app
         assert isinstance(app, FastAPI)
-        await app.state.site.feed.close()
+        await app.state.site.close()
         await super().shutdown(sockets)

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from ipaddress import ip_network
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, IPvAnyNetwork
+from pydantic_settings import NoDecode
 
 from milepost.checkpointing.environment import Environment
+
+
+def _networks(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = []
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        try:
+            found.append(ip_network(part))
+        except ValueError:
+            raise ValueError(
+                f"{part} is neither an IP address nor a network such as 10.0.0.0/8; "
+                "separate several by commas"
+            ) from None
+    return tuple(found)
 
 
 class ApiSettings(Environment):
@@ -25,6 +44,12 @@ class ApiSettings(Environment):
     api_stall_seconds: float = Field(default=30.0, gt=0)
     """How long a client may leave what was sent to it unread before it is cut off."""
 
+    api_trusted_proxies: Annotated[
+        tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_networks)
+    ] = ()
+    """Addresses and networks of the proxies in front, separated by commas: whose ``X-Forwarded-Proto`` and
+    ``X-Forwarded-For`` say how and from where a client came. Nobody else's are believed."""
+
     api_connections: int = Field(default=2_000, ge=1)
     """How many connections are served at once; more are answered with 503."""
 
@@ -40,8 +65,17 @@ class ApiSettings(Environment):
     api_bulk_seconds: float = Field(default=300.0, gt=0)
     """How long one bulk request works; what is left then is done by the same request again."""
 
+    api_bulk_jobs: int = Field(default=8, ge=1)
+    """How many bulk commands go on at once, of requests and of the dashboard."""
+
+    api_bulk_jobs_per_key: int = Field(default=4, ge=1)
+    """How many of them one key may have."""
+
     api_streams: int = Field(default=1_000, ge=1)
-    """How many event streams and WebSockets are served at once."""
+    """How many event streams, WebSockets and waits for a run are served at once."""
+
+    api_streams_per_key: int = Field(default=200, ge=1)
+    """How many of them one key may have."""
 
     api_stream_backlog: int = Field(default=256, ge=1)
     """How many events may wait for a slow client before it is dropped."""

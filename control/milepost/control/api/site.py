@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, ParamSpec, TypeVar
@@ -14,17 +15,18 @@ from starlette.requests import HTTPConnection
 from milepost.tasks import Head, Milepost, UnknownRun
 from milepost.tasks.lifecycle import Lifecycle
 
-from .etag import check_match
+from ..dashboard.bulk_jobs import BulkJobs
+from .etag import is_match
 from .feed import Feed
 from .glances import Glance, Glances
 from .identity import Identities, Identity
 from .keys import Keys
+from .places import Places
 from .rates import Rates
 from .settings import ApiSettings
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_LONG_CALLS = 4
 
 
 class Site:
@@ -35,11 +37,26 @@ class Site:
         self.settings = settings
         self.keys = Keys(app.runs)
         self._threads = CapacityLimiter(settings.api_threads)
-        self._long = CapacityLimiter(_LONG_CALLS)
+        self._long = CapacityLimiter(settings.api_bulk_jobs)
+        self.closing = threading.Event()
+        """Set when the server ends: what takes long is to end, too."""
         self.identities = Identities(self.keys, self.call)
         self.rates = Rates(settings.api_rate_per_second, settings.api_rate_burst)
         self.glances = Glances(app.runs, self.call)
         self.feed = Feed(app.runs, settings, self.call)
+        self.followers = Places(
+            "event streams and waits", settings.api_streams_per_key, settings.api_streams
+        )
+        self.bulk_places = Places(
+            "bulk commands", settings.api_bulk_jobs_per_key, settings.api_bulk_jobs
+        )
+        self.jobs = BulkJobs(app, self.bulk_places)
+
+    async def close(self) -> None:
+        """End streams, waits and bulk commands; what these have done stands. Closing twice is harmless."""
+        self.closing.set()
+        await self.feed.close()
+        await anyio.to_thread.run_sync(self.jobs.close)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what may wait for a store, in a thread."""
@@ -50,7 +67,7 @@ class Site:
         return await anyio.to_thread.run_sync(function, *args, limiter=self._threads)
 
     async def call_long(self, function: Callable[[], T]) -> T:
-        """Call what may take minutes; others are not kept waiting by it, but by a few of its like."""
+        """Call what may take minutes and has one of `bulk_places`; others are not kept waiting by it."""
         return await anyio.to_thread.run_sync(function, limiter=self._long, abandon_on_cancel=True)
 
     def head(self, run_id: str, identity: Identity) -> Head:
@@ -81,11 +98,16 @@ class Site:
         """Do something to a run in the name of who asks, and return the run as it is then; None: gone.
 
         Raises:
-            Problem: It has moved on since *if_match* was true of it.
+            MovedOn: It does not stand where *if_match* says, now or in the step in which it would be done.
         """
-        check_match(if_match, self.head(run_id, identity))
-        do(self.app.lifecycle.on_behalf_of(identity.name))
+        do(self.lifecycle(run_id, identity, if_match))
         return self.app.runs.get(run_id)
+
+    def lifecycle(self, run_id: str, identity: Identity, if_match: str | None) -> Lifecycle:
+        """Return the commands for a run in the name of who asks; raises as `command` does."""
+        head = self.head(run_id, identity)
+        commands = self.app.lifecycle.on_behalf_of(identity.name)
+        return commands.only_if(head) if is_match(if_match, head) else commands
 
 
 def _may_see(identity: Identity, head: Head) -> bool:

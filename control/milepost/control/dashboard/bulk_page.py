@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,10 @@ from milepost.tasks import Bulk, Command, Head, RunQuery
 from milepost.tasks.runs.base import RunStore
 from milepost.tasks.transitions import ALLOWED
 
+from ..api.problems import Problem
+from .bulk_jobs import BulkJob
 from .filters import RunFilter
+from .protection import same
 from .runs_page import BULK
 from .visit import Form, Visit
 
@@ -65,10 +69,15 @@ def bulk_page(visit: Visit) -> Response:
 def begin_bulk(visit: Visit) -> Response:
     """Do a command that was confirmed."""
     bound = _bound(visit, visit.form)
+    counted = _counted(visit, bound)
+    if counted is None:
+        return _confirm(visit, bound, {"all": "Look at what is meant, and confirm it here."}, 422)
+    if bound.count > counted and not bound.all_there_are:
+        told = f"There were {counted:,} of them when you looked, and there are {bound.count:,} now."
+        return _confirm(visit, bound, {"all": told}, 409)
     typed = visit.form.get("typed", "").strip().replace(",", "").lower()
-    shown = visit.form.get("count", "")
     errors = {}
-    if bound.word and typed != (EVERY_RUN if bound.all_there_are else shown):
+    if bound.word and typed != (EVERY_RUN if bound.all_there_are else str(counted)):
         errors["typed"] = f"Type {bound.word} to confirm."
     try:
         rate = float(visit.form.get("rate", "") or 0)
@@ -80,38 +89,74 @@ def begin_bulk(visit: Visit) -> Response:
     if errors or not bound.count:
         return _confirm(visit, bound, errors, 422)
     assert visit.session is not None
-    job = visit.site.jobs.begin(
-        bound.command,
-        bound.run_ids or bound.filter.query,
-        visit.lifecycle,
-        what=bound.words,
-        # Not more than was confirmed: meanwhile there may be more of them.
-        expected=min(int(shown), MOST) if shown.isdecimal() else bound.count,
-        tenant=visit.session.tenant,
-        rate_per_second=rate or None,
-    )
+    try:
+        job = visit.site.jobs.begin(
+            bound.command,
+            bound.run_ids or bound.filter.query,
+            visit.lifecycle,
+            visit.session,
+            what=bound.words,
+            # Not more than was confirmed: in a moment there may be more of them.
+            expected=counted,
+            rate_per_second=rate or None,
+        )
+    except Problem as problem:
+        response = _confirm(visit, bound, {"all": str(problem)}, problem.kind.status)
+        response.headers.update(problem.headers)
+        return response
     return visit.go(f"/bulk/{job}")
 
 
 def bulk_job_page(visit: Visit) -> Response:
     """Show how far a bulk command has come."""
+    return visit.page("bulk_job.html", job=_job(visit))
+
+
+def stop_bulk(visit: Visit) -> Response:
+    """Let a bulk command end where it is."""
+    job = _job(visit)
+    assert visit.session is not None
+    visit.site.jobs.stop(job, visit.session.name)
+    return visit.go(f"/bulk/{job.id}")
+
+
+def _job(visit: Visit) -> BulkJob:
     job = visit.site.jobs.find(visit.path("job_id"))
     if job is None or visit.tenant not in (None, job.tenant):
         raise LookupError("There is no such bulk command; they are kept for a day.")
-    return visit.page("bulk_job.html", job=job)
+    return job
+
+
+def _seal(visit: Visit, bound: Bound, run_ids: Sequence[str], count: int) -> str:
+    """Return what the server has counted, for the form to bring back: it cannot be made or used otherwise."""
+    assert visit.session is not None
+    meant = json.dumps([bound.command, dict(bound.filter.typed), [*run_ids], count], sort_keys=True)
+    return f"{count}.{visit.site.sessions.seal(visit.session, 'bulk', meant)}"
+
+
+def _counted(visit: Visit, bound: Bound) -> int | None:
+    """Return how many runs the page had counted that this form confirms; None: it is no such form."""
+    count, _, _ = visit.form.get("seal", "").partition(".")
+    if not (count.isdecimal() and count.isascii() and len(count) < 10):
+        return None
+    run_ids = visit.form.getlist("run") if visit.form.get("which") == "chosen" else []
+    expected = _seal(visit, bound, run_ids, int(count))
+    return int(count) if same(visit.form["seal"], expected) else None
 
 
 def _confirm(
     visit: Visit, bound: Bound, errors: dict[str, str] | None = None, status: int = 200
 ) -> Response:
-    form = visit.form
+    form, errors = visit.form, errors or {}
     return visit.page(
         "bulk.html",
         status,
         bound=bound,
-        errors=errors or {},
+        seal=_seal(visit, bound, bound.run_ids, bound.count),
+        errors=errors,
         rate=form.get("rate", ""),
-        typed=form.get("typed", ""),
+        # What was typed confirmed something else.
+        typed="" if "all" in errors else form.get("typed", ""),
         most=MOST,
     )
 

@@ -140,10 +140,11 @@ def _edit(visit: Visit, head: Head, typed: dict[str, str]) -> None:
             run_id=head.run_id,
         )
     given: Any = read_state(typed.get("state", ""))
+    lifecycle = visit.lifecycle.only_if(head)
     if typed.get("how") == "patch":
-        visit.lifecycle.edit(head.run_id, patch=given)
+        lifecycle.edit(head.run_id, patch=given)
     else:
-        visit.lifecycle.edit(head.run_id, given)
+        lifecycle.edit(head.run_id, given)
 
 
 def _fork(visit: Visit, head: Head, typed: dict[str, str]) -> str:

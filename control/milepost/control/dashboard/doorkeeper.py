@@ -14,6 +14,7 @@ from milepost.tasks import Milepost
 
 from ..api.keys import Key, Keys
 from ..api.keys import Scope as KeyScope
+from .bulk_jobs import BulkJobs
 from .session import COOKIE, Sessions
 
 
@@ -60,6 +61,10 @@ class Host(Protocol):
     @property
     def identities(self) -> Identities:
         """Who has which key."""
+
+    @property
+    def jobs(self) -> BulkJobs:
+        """Bulk commands, ended when the server ends."""
 
 
 class KeyDoor:

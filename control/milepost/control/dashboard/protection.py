@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hmac
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+from ..api.origin import is_own_origin
 
 _POLICY = "; ".join(
     (
@@ -43,8 +44,7 @@ def is_ours(request: Request) -> bool:
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    origin = urlsplit(request.headers.get("origin", ""))
-    return bool(origin.netloc) and origin.netloc == request.headers.get("host")
+    return is_own_origin(request)
 
 
 def same(token: str, expected: str) -> bool:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ..api.keys import Scope
-from .bulk_page import begin_bulk, bulk_job_page, bulk_page
+from .bulk_page import begin_bulk, bulk_job_page, bulk_page, stop_bulk
 from .checkpoint_page import checkpoint_file, checkpoint_page
 from .commands_page import command_page, do_command
 from .doorkeeper import Host, IdentityDoor
@@ -25,7 +25,7 @@ from .storage_page import storage_page
 
 def router(host: Host) -> APIRouter:
     """Return the pages of the application that *host* serves, for whom it knows."""
-    return routes(Site(host.app, doorkeeper=IdentityDoor(host.identities)))
+    return routes(Site(host.app, doorkeeper=IdentityDoor(host.identities), jobs=host.jobs))
 
 
 def routes(site: Site) -> APIRouter:
@@ -55,6 +55,7 @@ def routes(site: Site) -> APIRouter:
         ("/start", site.page(start_page, operate), site.page(start_run, operate)),
         ("/bulk", site.page(bulk_page, operate), site.page(begin_bulk, operate)),
         ("/bulk/{job_id}", site.page(bulk_job_page), None),
+        ("/bulk/{job_id}/stop", None, site.page(stop_bulk, operate)),
         ("/failures", site.page(failures_page), None),
         ("/failures/{group}", site.page(failure_page), None),
         ("/fleet", site.page(fleet_page, whole=True), None),

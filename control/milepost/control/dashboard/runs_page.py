@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from milepost.checkpointing import InvalidName, Misconfigured
 from milepost.checkpointing.ids import valid_name
-from milepost.tasks import Command, RunStatus
+from milepost.tasks import Command, Head, RunStatus
 
 from .filters import RunFilter
 from .visit import Visit
@@ -45,16 +46,17 @@ def runs_page(visit: Visit) -> Response:
             return visit.go(f"/runs/{run_id}")
     chosen = RunFilter.read(visit.query, visit.tenant)
     cursor = visit.query.get("cursor") or None
-    heads, following = (), None
+    heads: Sequence[Head] = ()
+    following: str | None = None
     problem = f"There is no run {run_id[:130]}." if run_id else ""
     if not chosen.errors:
         try:
             page = visit.app.runs.find(chosen.query, cursor=cursor, limit=PAGE)
-            heads, following = page.items, page.cursor  # type: ignore[assignment]
+            heads, following = page.items, page.cursor
         except Misconfigured:
             problem = "That page is gone: this is the newest."
             page = visit.app.runs.find(chosen.query, limit=PAGE)
-            heads, following = page.items, page.cursor  # type: ignore[assignment]
+            heads, following = page.items, page.cursor
     counts = visit.app.runs.counts() if visit.tenant is None else {}
     return visit.page(
         "runs.html",

@@ -81,6 +81,10 @@ class Sessions:
         key_id, ends, _ = content.split(".")
         return key_id if int(ends) > time.time() else None
 
+    def seal(self, session: Session, purpose: str, content: str) -> str:
+        """Return what only this deployment can say of *content*, and only to this session."""
+        return self._signature(purpose, f"{session.csrf}\n{content}")
+
     def _cookie(self, key: Key | None) -> str | None:
         if key is None:
             return None

@@ -52,16 +52,21 @@ class Site:
     Args:
         fleet: Reports on workers and queues; by default what `milepost.worker.fleet` finds.
         doorkeeper: Knows the keys that sign in; by default those in the run store.
+        jobs: Does bulk commands; by default as many at once as the API does by default.
     """
 
     def __init__(
-        self, app: Milepost, fleet: Fleet | None = None, doorkeeper: Doorkeeper | None = None
+        self,
+        app: Milepost,
+        fleet: Fleet | None = None,
+        doorkeeper: Doorkeeper | None = None,
+        jobs: BulkJobs | None = None,
     ) -> None:
         self.app = app
         self.given_fleet = fleet
         self.sessions = Sessions(app, doorkeeper or KeyDoor(app))
         self.throttle = Throttle()
-        self.jobs = BulkJobs(app)
+        self.jobs = jobs or BulkJobs(app)
         self.templates = Environment(
             loader=PackageLoader("milepost.control.dashboard"),
             autoescape=True,

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import PydanticUserError
 from starlette.responses import Response
 
-from milepost.checkpointing import InvalidName, MilepostError, NotSerializable
+from milepost.checkpointing import InvalidName, MilepostError, Misconfigured, NotSerializable
 from milepost.tasks import InputMismatch, Pipeline, StateInvalid
-from milepost.tasks.order import ordered
+from milepost.tasks.order import StartOptions, ordered
 
 from .state_text import StateUnreadable, read_state
 from .text import pretty
@@ -58,15 +58,17 @@ def start_run(visit: Visit) -> Response:
 
 def _start(visit: Visit, pipeline: Pipeline, typed: dict[str, str]) -> str:
     state = read_state(typed["state"])
-    options: dict[str, Any] = {
+    options: StartOptions = {
         "tags": typed["tags"].replace(",", " ").split(),
         "tenant": visit.tenant or typed["tenant"] or None,
         "delay": typed["delay"] or None,
     }
     if typed["priority"]:
         number = typed["priority"]
-        options["priority"] = int(number) if number.isdecimal() else number
-    order = ordered(pipeline, state, typed["run_id"] or None, options)  # type: ignore[arg-type]
+        if not number.isdecimal():
+            raise Misconfigured(f"The priority {number[:40]!r} is no number from 0 to 9.")
+        options["priority"] = int(number)
+    order = ordered(pipeline, state, typed["run_id"] or None, options)
     known = visit.app.runs.get(order.run_id)
     if known is not None and visit.tenant not in (None, known.tenant):
         # Whether another tenant has a run of this id with the same input is none of this one's business.

@@ -55,7 +55,8 @@ def open_runs(url: str, settings: TaskSettings | None = None) -> RunStore:
         try:
             from .sql import SQLRunStore
         except ImportError:
-            raise MissingExtra("A SQL database", "sql") from None
+            extra = "sql" if scheme == "sqlite" else "postgres"
+            raise MissingExtra("A SQL database", extra) from None
         return SQLRunStore(url, settings)
     if scheme in REDIS_SCHEMES:
         from .redis import RedisRunStore

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from milepost.checkpointing import AlreadyExists, CheckpointStore, Record
 
@@ -14,6 +14,8 @@ from ..head import Head, RunStatus, Step
 from .listing import RunListing
 from .registry import Registry
 
+BUDGET_CALLS_KEPT = 8
+"""How many replacements of a budget are known again when they are repeated."""
 IDENTITY_KEY = "milepost:identity"
 """Where a Redis keeps the id that tells whether two URLs name the same server and database."""
 
@@ -77,6 +79,19 @@ class Next:
     time_limit_ms: int = 0
 
 
+def due_fields(following: Next | None, patience_ms: int) -> dict[str, str | int]:
+    """Return what a head has of the stage that is due; None: none is."""
+    if following is None:
+        return {"stage": "", "queue": ""}
+    return {
+        "stage": following.stage,
+        "queue": following.queue,
+        "priority": following.priority,
+        "time_limit_ms": following.time_limit_ms,
+        "patience_ms": patience_ms,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What `advance` writes. *following* None ends the run with *status*."""
@@ -101,20 +116,25 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The beginning of a cancelling or redirecting: nobody can claim or commit from here on."""
+    """The beginning of a cancelling, redirecting or deleting: nobody can claim or commit from here on."""
 
     checkpoint_id: str
-    """Of the checkpoint that will end it."""
-    status: Literal[RunStatus.CANCELLING, RunStatus.REDIRECTING]
+    """Of the checkpoint that will end it; of a deletion, which has none, an id all the same."""
+    status: Literal[RunStatus.CANCELLING, RunStatus.REDIRECTING, RunStatus.DELETING]
     allowed: frozenset[RunStatus]
     """From which it may begin."""
     position: tuple[int, int] | None = None
     """Timeline and sequence at which the run has to be; None: wherever it is."""
+    seen: Head | None = None
+    """Where exactly it has to stand, else `MovedOn` is raised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where a run goes on, or ends, when what was intended is written."""
+    """Where a run goes on, or ends, when what was intended is written.
+
+    With the checkpoint that the run has already, the intent is taken back.
+    """
 
     checkpoint_id: str
     path: str
@@ -125,6 +145,17 @@ class Landing:
     record: Record | None = None
     """The checkpoint itself, where the log lives in the run store's own Redis."""
     changes: Mapping[str, str | int] = field(default_factory=dict)
+
+
+def seen_places(seen: Head | None, **after: Any) -> tuple[str, str]:
+    """Return where a run has to stand, and where it stands *after* the change was made; empty: anywhere."""
+    return ("", "") if seen is None else (seen.place, replace(seen, **after).place)
+
+
+def paused_places(seen: Head | None) -> tuple[str, str]:
+    """Return the places of a run that is to be paused, as `seen_places` does."""
+    waits = seen is not None and seen.status in (RunStatus.QUEUED, RunStatus.SCHEDULED)
+    return seen_places(seen, pause=1, **({"status": RunStatus.PAUSED} if waits else {}))
 
 
 class Birth(NamedTuple):
@@ -167,6 +198,9 @@ class RunStore(RunListing, Registry):
 
     Every method may be called again after its reply was lost and comes to the same result. Time is
     always the store's. Raises `Unavailable` and `Refused` as checkpoint stores do.
+
+    What takes *seen* changes nothing and raises `MovedOn` if the run stands otherwise (`Head.place`) in the
+    step in which it would be changed. A run to which the same was just done stands as it was seen.
     """
 
     @property
@@ -255,8 +289,11 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def set_budget(self, head: Head, budget: str) -> bool:
-        """Replace the budget that *head* has; False: it is another by now."""
+    def set_budget(self, head: Head, budget: str, call: str, *, seen: Head | None = None) -> bool:
+        """Replace the budget that *head* has; False: it was replaced meanwhile, be it by an equal one.
+
+        *call* is an id that each replacement has for itself; the store knows the last few again.
+        """
 
     @abstractmethod
     def divert(self, claim: Claim) -> int | None:
@@ -308,11 +345,11 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def pause(self, run_id: str) -> RunStatus | None:
+    def pause(self, run_id: str, *, seen: Head | None = None) -> RunStatus | None:
         """Stop the run before its next stage; returns its status then, None: unknown run."""
 
     @abstractmethod
-    def resume(self, head: Head) -> bool:
+    def resume(self, head: Head, *, seen: Head | None = None) -> bool:
         """Let a failed, paused or scheduled run move; False: its status is not *head*'s any more.
 
         The caller publishes then. A failed run goes on in a new timeline with its counts at zero.
@@ -320,7 +357,7 @@ class RunStore(RunListing, Registry):
 
     @abstractmethod
     def intend(self, run_id: str, intent: Intent) -> tuple[bool, RunStatus | None]:
-        """Begin to cancel or redirect: the timeline and the token rise, the claim is worth nothing any more.
+        """Begin to cancel, redirect or delete: timeline and token rise, the claim is worth nothing any more.
 
         Returns whether it has begun, and the status before, or the one that forbids it; None: unknown run.
         """
@@ -333,10 +370,10 @@ class RunStore(RunListing, Registry):
         """
 
     @abstractmethod
-    def delete(self, run_id: str) -> RunStatus | None:
-        """Forget a run that has ended or is paused, and its log if that lies in the same place.
+    def delete(self, head: Head) -> bool:
+        """End the deletion that *head* intends: forget the run, and its log if that lies in the same place.
 
-        Returns the status that forbids it, else None.
+        False: it was not under way; there may be another run of that id.
         """
 
     @abstractmethod

@@ -8,15 +8,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from ..errors import MovedOn
 from ..head import Head, RunStatus
 from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
-from .base import Intent, Landing, Next, Push, RunStore
+from .base import (
+    BUDGET_CALLS_KEPT,
+    Intent,
+    Landing,
+    Push,
+    RunStore,
+    due_fields,
+    paused_places,
+    seen_places,
+)
 from .book import Book
 from .claims import LEASE_MS, Claims
 
 _MOVABLE = ALLOWED[Command.RETRY] | ALLOWED[Command.RESUME]
-_DELETABLE = ALLOWED[Command.DELETE]
 _AFRESH: Mapping[str, Any] = {
     "attempt": 0, "failures": 0, "crashes": 0, "suspicions": 0, "trial": 0, "finished_at": 0
 }  # fmt: skip
@@ -66,12 +75,22 @@ class BookedCommands(RunStore):
 
         return self.work(put_off, head.run_id)
 
-    def set_budget(self, head: Head, budget: str) -> bool:
+    def set_budget(self, head: Head, budget: str, call: str, *, seen: Head | None = None) -> bool:
+        expected = (head.budget, head.budget_calls)
+
         def set_budget(book: Book) -> bool:
             now = book.get(head.run_id)
-            if now is None or now.budget not in (head.budget, budget):
+            if now is None:
                 return False
-            book.change(head.run_id, budget=budget)
+            calls = now.budget_calls.split()
+            if call in calls:
+                return True
+            _check(now, seen_places(seen))
+            if (now.budget, now.budget_calls) != expected:
+                return False
+                return False
+            kept = " ".join([call, *calls][:BUDGET_CALLS_KEPT])
+            book.change(head.run_id, budget=budget, budget_calls=kept)
             return True
 
         return self.work(set_budget, head.run_id)
@@ -135,11 +154,12 @@ class BookedCommands(RunStore):
 
         return self.work(reinstate, head.run_id)
 
-    def pause(self, run_id: str) -> RunStatus | None:
+    def pause(self, run_id: str, *, seen: Head | None = None) -> RunStatus | None:
         def pause(book: Book) -> RunStatus | None:
             head = book.get(run_id)
             if head is None:
                 return None
+            _check(head, paused_places(seen))
             if head.status in (RunStatus.QUEUED, RunStatus.SCHEDULED):
                 self._claims(book).rest(head)
                 return book.change(run_id, status=RunStatus.PAUSED, pause=1).status
@@ -149,16 +169,20 @@ class BookedCommands(RunStore):
 
         return self.work(pause, run_id)
 
-    def resume(self, head: Head) -> bool:
+    def resume(self, head: Head, *, seen: Head | None = None) -> bool:
         expected = head.status
 
         def resume(book: Book) -> bool:
             now = book.get(head.run_id)
-            if now is None or expected not in _MOVABLE or now.sequence != head.sequence:
+            if now is None or expected not in _MOVABLE:
+                return False
+            if now.sequence != head.sequence:
+                _check(now, seen_places(seen))
                 return False
             waiting = now.status is RunStatus.QUEUED and not now.published_at
             if waiting and expected is not RunStatus.RUNNING:
                 return now.timeline == head.timeline + (expected is RunStatus.FAILED)
+            _check(now, seen_places(seen, pause=0))
             if now.status is not expected or now.timeline != head.timeline:
                 return False
             if expected is RunStatus.FAILED:
@@ -179,6 +203,7 @@ class BookedCommands(RunStore):
                 return False, None
             if head.status is intent.status and head.intent == intent.checkpoint_id:
                 return True, RunStatus(head.status_before)
+            _check(head, seen_places(intent.seen))
             if intent.position not in (None, (head.timeline, head.sequence)):
                 return False, head.status
             if head.status not in intent.allowed:
@@ -200,17 +225,16 @@ class BookedCommands(RunStore):
         return self.work(intend, run_id)
 
     def settle(self, head: Head, landing: Landing) -> bool:
-        due = {} if landing.following is None else self._due(landing.following)
+        following = landing.following
+        due = due_fields(following, self._patience_ms) if following else {}
 
         def settle(book: Book) -> bool:
             now = book.get(head.run_id)
             if now is None:
                 return False
-            if now.checkpoint_id == landing.checkpoint_id:
-                return True
-            under_way = (RunStatus.CANCELLING, RunStatus.REDIRECTING)
-            if now.status not in under_way or now.intent != head.intent:
-                return False
+            under_way = now.status in (RunStatus.CANCELLING, RunStatus.REDIRECTING)
+            if not under_way or now.intent != head.intent:
+                return now.checkpoint_id == landing.checkpoint_id
             if landing.record is not None:
                 book.write_log(landing.record)
             due_before = now.due_before
@@ -240,7 +264,7 @@ class BookedCommands(RunStore):
                 case RunStatus.PAUSED:
                     now = book.change(head.run_id, error="", **_AFRESH)
                     claims.rest(book.change(head.run_id, status=RunStatus.PAUSED))
-                case RunStatus.SCHEDULED if not now.pause:
+                case RunStatus.SCHEDULED:
                     book.change(head.run_id, error="", **_AFRESH)
                     book.change(head.run_id, status=RunStatus.SCHEDULED)
                     book.look_at(head.run_id, due_before)
@@ -250,33 +274,21 @@ class BookedCommands(RunStore):
 
         return self.work(settle, head.run_id)
 
-    def delete(self, run_id: str) -> RunStatus | None:
-        def delete(book: Book) -> RunStatus | None:
-            head = book.get(run_id)
-            if head is None:
-                return None
-            if head.status not in _DELETABLE:
-                return head.status
-            book.remove(run_id)
-            book.delete_log(run_id)
-            return None
+    def delete(self, head: Head) -> bool:
+        def delete(book: Book) -> bool:
+            now = book.get(head.run_id)
+            if now is None:
+                return True
+            if now.status is not RunStatus.DELETING or now.intent != head.intent:
+                return False
+            book.remove(head.run_id)
+            book.delete_log(head.run_id)
+            return True
 
-        return self.work(delete, run_id)
+        return self.work(delete, head.run_id)
 
     def get(self, run_id: str) -> Head | None:
         return self.work(lambda book: book.peek(run_id), run_id)
-
-    def _due(self, following: Next | None) -> dict[str, Any]:
-        """Return the fields of the stage due."""
-        if following is None:
-            return {"stage": "", "queue": ""}
-        return {
-            "stage": following.stage,
-            "queue": following.queue,
-            "priority": following.priority,
-            "time_limit_ms": following.time_limit_ms,
-            "patience_ms": self._patience_ms,
-        }
 
     def _claims(self, book: Book) -> Claims:
         lapse_ms = int(self.settings.heartbeat_lapse_seconds * 1000)
@@ -295,3 +307,8 @@ class BookedCommands(RunStore):
         at = book.now + self._ttl_ms if self._ttl_ms > 0 else None
         book.look_at(run_id, at)
         book.expire_log(run_id, None if at is None else datetime.fromtimestamp(at / 1000, UTC))
+
+
+def _check(head: Head, places: tuple[str, str]) -> None:
+    if head.place not in places and any(places):
+        raise MovedOn.of(head.run_id, head.status)

@@ -13,7 +13,7 @@ from milepost.checkpointing import AlreadyExists, Record, Unavailable
 
 from ..head import Head, RunStatus, Step
 from ..spent import added, read_amounts, write_amounts
-from .base import Advance, Bid, Cause, Claim, Commit, Look, Push, Refusal
+from .base import Advance, Bid, Cause, Claim, Commit, Look, Push, Refusal, due_fields
 from .book import Book
 from .booked_commands import BookedCommands
 
@@ -75,7 +75,7 @@ class Bookkeeper(BookedCommands):
 
     def advance(self, claim: Claim, commit: Commit) -> Advance | Claim:
         run_id, following, bid = claim.head.run_id, commit.following, commit.bid
-        due = self._due(following)
+        due = due_fields(following, self._patience_ms)
 
         def advance(book: Book) -> Advance | Claim:
             head = book.get(run_id)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..failure import fingerprint
-from ..head import Head, RunStatus, Step
+from ..head import UNDER_WAY, Head, RunStatus, Step
 from ..spent import added, read_amounts, write_amounts
 from .base import Bid, Refusal
 from .book import Book, OwnerEntry
@@ -176,7 +176,7 @@ class Claims:
         after = self._book.get(run_id)
         if after is None:
             return None
-        if after.status in (RunStatus.QUEUED, RunStatus.CANCELLING, RunStatus.REDIRECTING):
+        if after.status is RunStatus.QUEUED or after.status in UNDER_WAY:
             self._book.look_at(run_id, now + LEASE_MS)
             return after
         at_rest = after.status in (RunStatus.FAILED, RunStatus.PAUSED)
@@ -222,7 +222,7 @@ def _refusal(head: Head, step: Step) -> Refusal | None:
     """Return why *step* cannot be run whoever asks; None: it is due."""
     if head.status.ended:
         return Refusal.FINISHED
-    if head.status in (RunStatus.PAUSED, RunStatus.CANCELLING, RunStatus.REDIRECTING):
+    if head.status is RunStatus.PAUSED or head.status in UNDER_WAY:
         return Refusal.PAUSED
     if (step.timeline, step.sequence) > (head.timeline, head.sequence):
         return Refusal.AHEAD

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from secrets import token_hex
 from typing import Any, TypeVar
 
@@ -30,7 +31,7 @@ from .base import Push
 from .book import Book, OwnerEntry
 from .bookkeeper import Bookkeeper
 from .listing import ErrorGroup, cursor_at, position
-from .registry import ASIDE_KEPT, NOTES_OF_ALL, Note
+from .registry import ASIDE_KEPT, NOTES_OF_ALL, Note, is_about
 
 T = TypeVar("T")
 
@@ -174,8 +175,10 @@ class MemoryRunStore(Bookkeeper):
 
     def notes(self, run_id: str | None = None, limit: int = 100) -> list[Note]:
         with self._lock:
-            notes = [note for note in self._notes if run_id in (None, note.run_id)]
-        return notes[:limit]
+            if run_id is None:
+                return [*islice(self._notes, limit)]
+            head = self._book.heads.get(run_id)
+            return [*islice((n for n in self._notes if head and is_about(n, head)), limit)]
 
     def put_aside(self, reason: str, message: str) -> None:
         at = f"{self._clock() / 1000:.3f}"

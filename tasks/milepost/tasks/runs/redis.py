@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields
 from secrets import token_hex
 from typing import Any
 
@@ -26,10 +27,12 @@ from milepost.checkpointing.redis_connection import (
 )
 from milepost.checkpointing.stores.redis import LogKeys, RedisCheckpointStore
 
+from ..errors import MovedOn
 from ..head import Head, RunStatus, Step
 from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
 from .base import (
+    BUDGET_CALLS_KEPT,
     IDENTITY_KEY,
     Advance,
     Bid,
@@ -40,25 +43,27 @@ from .base import (
     Intent,
     Landing,
     Look,
-    Next,
     Push,
     Refusal,
     RunStore,
+    due_fields,
+    paused_places,
+    seen_places,
 )
 from .redis_listing import RedisListing
 from .redis_registry import RedisRegistry
 
 _SCRIPTS = (
-    "create", "create_many", "claim", "advance", "save", "spend", "fail", "hand_back", "put_off", "divert",
-    "beat", "bury", "look", "requeue", "set_budget", "mark", "reinstate", "pause", "resume", "intend",
-    "settle", "delete",
+    "create_many", "claim", "advance", "save", "spend", "fail", "hand_back", "put_off", "divert", "beat",
+    "bury", "look", "requeue", "set_budget", "mark", "reinstate", "pause", "resume", "intend", "settle",
+    "delete",
 )  # fmt: skip
 _LEASE_MS = 5_000
-_SELDOM = frozenset({
-    "tenant", "run_priority", "origin", "intent", "status_before", "due_before", "budget", "spent_try",
-    "spent_kept", "spent_useful", "spent_wasted", "kept_at", "worked_ms", "wasted_ms", "written_bytes",
-    "log_elsewhere", "marked", "tries", "progress", "progress_at", "trace",
-})  # fmt: skip
+_DEFAULTS = {field.name: str(field.default) for field in fields(Head) if field.name != "tags"} | {
+    "tags": "[]"
+}
+_OWN = {"run_id", "digest", "checkpoint_id", "created_at", "status", "published_at", "updated_at"}
+"""What is a new run's own."""
 
 
 class RedisRunStore(RedisListing, RedisRegistry, RunStore):
@@ -93,17 +98,9 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
     def create(
         self, head: Head, *, record: Record | None, push: Push | None, delay_ms: int = 0
     ) -> Head | None:
-        args = [
-            head.digest,
-            head.at,
-            *_record(record),
-            *_push(push),
-            delay_ms,
-            self._patience_ms,
-            json.dumps(head.tags),
-            *_shared(head, "checkpoint_id", head.checkpoint_id),
-        ]
-        outcome = self._born_as(head.run_id, self._run("create", head.run_id, args, log=True))
+        birth = Birth(head.run_id, head.digest, head.checkpoint_id, record, push)
+        with translated(self.location, head.run_id):
+            (outcome,) = self._created(head, [birth], delay_ms)
         if isinstance(outcome, AlreadyExists):
             raise outcome
         return outcome
@@ -111,22 +108,27 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
     def create_many(
         self, head: Head, births: Sequence[Birth], *, delay_ms: int = 0
     ) -> list[Head | AlreadyExists | None]:
+        with translated(self.location):
+            return self._created(head, births, delay_ms)
+
+    def _created(
+        self, head: Head, births: Sequence[Birth], delay_ms: int
+    ) -> list[Head | AlreadyExists | None]:
         # One call a shard, because the keys of a call have to be in one slot.
         shards: defaultdict[str, list[int]] = defaultdict(list)
         for place, birth in enumerate(births):
             shards[prefix_of(birth.run_id)].append(place)
         queue = next((birth.push.queue_key for birth in births if birth.push), "")
         common = [head.at, queue, delay_ms, self._patience_ms, json.dumps(head.tags), head.pipeline]
-        fields = _shared(head, "", "")[2:]
+        shared = _told(head, *_OWN)
         calls = []
         for prefix, places in shards.items():
-            args: list[Any] = [prefix, head.tenant, *common, len(fields), *fields]
+            args: list[Any] = [prefix, head.tenant, *common, len(shared), *shared]
             for run_id, digest, checkpoint_id, record, push in (births[place] for place in places):
                 payload = push.payload if push else ""
                 args += run_id, digest, checkpoint_id, *_record(record), payload
             calls.append(([f"{prefix}run:{births[places[0]].run_id}"], args))
-        with translated(self.location):
-            replies = self._scripts.call_many("create_many", calls)
+        replies = self._scripts.call_many("create_many", calls)
         outcomes: list[Head | AlreadyExists | None] = [None] * len(births)
         for places, reply in zip(shards.values(), replies, strict=True):
             for number, outcome in zip(reply[::2], reply[1::2], strict=True):
@@ -174,7 +176,7 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
 
     def advance(self, claim: Claim, commit: Commit) -> Advance | Claim:
         following, bid = commit.following, commit.bid
-        fields = self._due(following) | dict(commit.changes)
+        fields = due_fields(following, self._patience_ms) | dict(commit.changes)
         reply = self._run(
             "advance",
             claim.head.run_id,
@@ -224,8 +226,10 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         args = [head.timeline, head.sequence, nonce, delay, error, int(ran)]
         return bool(self._run("put_off", head.run_id, args))
 
-    def set_budget(self, head: Head, budget: str) -> bool:
-        return bool(self._run("set_budget", head.run_id, [head.budget, budget]))
+    def set_budget(self, head: Head, budget: str, call: str, *, seen: Head | None = None) -> bool:
+        kept = " ".join([call, *head.budget_calls.split()][:BUDGET_CALLS_KEPT])
+        args = [head.budget, head.budget_calls, budget, kept, call, *seen_places(seen)]
+        return bool(self._run("set_budget", head.run_id, args))
 
     def divert(self, claim: Claim) -> int | None:
         return self._run("divert", claim.head.run_id, [claim.token, claim.nonce]) or None
@@ -259,10 +263,6 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         return bool(self._run("mark", head.run_id, args))
 
     def reinstate(self, head: Head, delay_ms: int = 0) -> bool:
-        fields = head.to_fields()
-        for name in ("run_id", "tags", "created_at", "status"):
-            del fields[name]
-        flat = [part for pair in fields.items() for part in pair]
         about = [
             json.dumps(head.tags),
             head.pipeline,
@@ -271,25 +271,28 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
             self._ttl_ms,
             delay_ms,
         ]
-        return bool(self._run("reinstate", head.run_id, [*about, *flat]))
+        told = _told(head, "run_id", "created_at", "status")
+        return bool(self._run("reinstate", head.run_id, [*about, *told]))
 
-    def pause(self, run_id: str) -> RunStatus | None:
-        return self._status(self._run("pause", run_id, []))
+    def pause(self, run_id: str, *, seen: Head | None = None) -> RunStatus | None:
+        return self._status(self._run("pause", run_id, [*paused_places(seen)]))
 
-    def resume(self, head: Head) -> bool:
+    def resume(self, head: Head, *, seen: Head | None = None) -> bool:
         if head.status not in ALLOWED[Command.RETRY] | ALLOWED[Command.RESUME]:
             return False
-        args = [head.status, head.timeline, head.sequence]
+        args = [head.status, head.timeline, head.sequence, *seen_places(seen, pause=0)]
         return bool(self._run("resume", head.run_id, args)[0])
 
     def intend(self, run_id: str, intent: Intent) -> tuple[bool, RunStatus | None]:
         at = ("", "") if intent.position is None else intent.position
-        args = [intent.checkpoint_id, intent.status, _LEASE_MS, *at, *sorted(intent.allowed)]
+        where = [*at, *seen_places(intent.seen)]
+        args = [intent.checkpoint_id, intent.status, _LEASE_MS, *where, *sorted(intent.allowed)]
         reply = self._run("intend", run_id, args, log=True)
         return (bool(reply[0]), self._status(reply[1])) if reply else (False, None)
 
     def settle(self, head: Head, landing: Landing) -> bool:
-        fields = {} if landing.following is None else self._due(landing.following)
+        following = landing.following
+        fields = due_fields(following, self._patience_ms) if following else {}
         args = [
             head.intent,
             landing.checkpoint_id,
@@ -298,13 +301,12 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
             landing.status,
             self._ttl_ms,
             *_record(landing.record),
-            *(part for pair in (fields | dict(landing.changes)).items() for part in pair),
+            *(part for pair in {**fields, **landing.changes}.items() for part in pair),
         ]
         return bool(self._run("settle", head.run_id, args, log=True))
 
-    def delete(self, run_id: str) -> RunStatus | None:
-        done, *status = self._run("delete", run_id, sorted(ALLOWED[Command.DELETE]))
-        return None if done else self._status(status[0])
+    def delete(self, head: Head) -> bool:
+        return bool(self._run("delete", head.run_id, [head.intent]))
 
     def get(self, run_id: str) -> Head | None:
         with translated(self.location, run_id):
@@ -324,17 +326,6 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
     def _bid(self, bid: Bid) -> tuple[str | int, ...]:
         return (bid.owner, bid.nonce, bid.ordinal, bid.worker, self._lapse_ms)
 
-    def _due(self, following: Next | None) -> dict[str, Any]:
-        if following is None:
-            return {"stage": "", "queue": ""}
-        return {
-            "stage": following.stage,
-            "queue": following.queue,
-            "priority": following.priority,
-            "time_limit_ms": following.time_limit_ms,
-            "patience_ms": self._patience_ms,
-        }
-
     def _call(
         self, run_id: str, args: list[Any], *, log: bool
     ) -> tuple[Sequence[str], Sequence[Any]]:
@@ -344,7 +335,10 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
 
     def _run(self, name: str, run_id: str, args: list[Any], *, log: bool = False) -> Any:
         with translated(self.location, run_id):
-            return self._scripts.call(name, *self._call(run_id, args, log=log))
+            reply = self._scripts.call(name, *self._call(run_id, args, log=log))
+        if isinstance(reply, list) and reply and reply[0] == b"moved on":
+            raise MovedOn.of(run_id, self._text(reply[1]))
+        return reply
 
     def _sweep(self, name: str, args: list[Any]) -> Any:
         with translated(self.location):
@@ -363,22 +357,10 @@ def _head(flat: Iterable[bytes]) -> Head:
     return Head.from_fields(zip(parts, parts, strict=True))
 
 
-def _shared(head: Head, *more: str) -> list[str]:
-    """Return the fields that a new head has as a flat list, but for what is the run's own."""
-    fields = head.to_fields()
-    for name in (
-        "run_id",
-        "digest",
-        "checkpoint_id",
-        "tags",
-        "created_at",
-        "status",
-        "published_at",
-    ):
-        del fields[name]
-    # What most runs never have takes neither place nor time.
-    kept = {k: v for k, v in fields.items() if k not in _SELDOM or v not in ("", "0")}
-    return [*more, *(part for pair in kept.items() for part in pair)]
+def _told(head: Head, *but: str) -> list[str]:
+    """Return as a flat list the fields of *head* that are not what a head without them has."""
+    told = {k: v for k, v in head.to_fields().items() if k not in but and v != _DEFAULTS[k]}
+    return [part for pair in told.items() for part in pair]
 
 
 def _push(push: Push | None) -> tuple[str, str]:

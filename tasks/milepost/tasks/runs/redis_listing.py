@@ -157,16 +157,9 @@ class RedisListing(RunListing):
                 for prefix in ALL_PREFIXES:
                     pipe.zrevrange(prefix + "struggling", 0, limit - 1)
                 replies = pipe.execute()
-            names = [name.decode() for reply in replies for name in reply]
-            heads = {head.run_id: head for head in self._heads(names)}
-            worst = [h for h in heads.values() if h.crashes + h.suspicions and not h.status.ended]
-            # Progress is made too often to be noted in an index: who got on is taken out here.
-            better = set(names) - {head.run_id for head in worst}
-            if better:
-                with self.client.pipeline(transaction=False) as pipe:
-                    for run_id in better:
-                        pipe.zrem(prefix_of(run_id) + "struggling", run_id)
-                    pipe.execute()
+            heads = self._heads([name.decode() for reply in replies for name in reply])
+        # What has changed since the index was read is not shown as what it was.
+        worst = [h for h in heads if h.crashes + h.suspicions and not h.status.ended]
         return sorted(worst, key=lambda h: h.crashes + h.suspicions, reverse=True)[:limit]
 
     def _narrowest(self, query: RunQuery) -> tuple[list[str], bool]:
@@ -223,24 +216,27 @@ class RedisListing(RunListing):
         below: int | str = "+inf" if query.until_ms is None else query.until_ms * 1000 - 1
         if after is not None and (below == "+inf" or after[0] < int(below)):
             below = after[0]
-        # A shard has its share of the page, or a little more; if one has much more, it is asked for all.
+        # A shard has its share of the page, or a little more; one that has much more is asked for all.
         share = limit if len(indexes) > 1 else 3 * limit // len(ALL_PREFIXES) + 3
+        asked = [prefix + index for prefix in ALL_PREFIXES for index in indexes]
+        rows: dict[str, list[tuple[int, str]]] = {}
         while True:
             # In one transaction: a run on its way from one status to the next is then in exactly one index.
             with self.client.pipeline(transaction=len(indexes) > 1) as pipe:
-                for prefix in ALL_PREFIXES:
-                    for index in indexes:
-                        # Runs made in the same microsecond as the cursor's are listed by name, so they
-                        # are fetched again and cut off here.
-                        pipe.zrevrangebyscore(
-                            prefix + index, below, oldest, start=0, num=share + 1, withscores=True
-                        )
+                for key in asked:
+                    # Runs made in the same microsecond as the cursor's are listed by name, so they
+                    # are fetched again and cut off here.
+                    pipe.zrevrangebyscore(
+                        key, below, oldest, start=0, num=share + 1, withscores=True
+                    )
                 replies: list[list[Any]] = pipe.execute()
-            rows = [[(int(score), name.decode()) for name, score in reply] for reply in replies]
-            ordered = merge(*rows, reverse=True)
+            for key, reply in zip(asked, replies, strict=True):
+                rows[key] = [(int(score), name.decode()) for name, score in reply]
+            ordered = merge(*rows.values(), reverse=True)
             page = [*islice((row for row in ordered if after is None or row < after), limit)]
             cut = page[-1] if len(page) == limit else (0, "")
-            if share >= limit or all(len(row) <= share or row[-1] < cut for row in rows):
+            asked = [key for key in asked if len(rows[key]) > share and rows[key][-1] >= cut]
+            if share >= limit or not asked:
                 return page
             share = limit
 

@@ -59,7 +59,10 @@ class Registry(ABC):
 
     @abstractmethod
     def notes(self, run_id: str | None = None, limit: int = 100) -> list[Note]:
-        """Return the notes on a run, or on all, newest first."""
+        """Return the notes on a run, or on all, newest first.
+
+        Those on a run that was deleted are among those on all, and come back with no new run of its id.
+        """
 
     def notes_on(self, head: Head, limit: int = 100) -> list[Note]:
         """Return the notes on a run, newest first, without those on runs that had its id before."""

@@ -23,7 +23,8 @@ from .bookkeeper import Bookkeeper
 from .sql_book import SQLBook, load
 from .sql_listing import SQLListing
 from .sql_registry import SQLRegistry
-from .sql_tables import UPGRADES, VERSION, flows, metadata, runs, state
+from .sql_tables import VERSION, flows, metadata, runs, state
+from .sql_upgrades import UPGRADES
 
 _NOTE_FLOW_MS = 500
 """How much newer a publication must be to be noted; less than the slack that reconcilers give."""

@@ -75,7 +75,7 @@ class SQLBook(Book):
                 "run": run_id,
                 "status": head.status,
                 "owner": head.owner,
-                **_columns(head),
+                **columns(head),
                 "head": dump(head),
             }
             if run_id in self._looks:
@@ -112,7 +112,7 @@ class SQLBook(Book):
             "created_at": head.created_at,
             "owner": head.owner,
             "tenant": head.tenant,
-            **_columns(head),
+            **columns(head),
             "head": dump(head),
         }
         insert = self._insert(runs).on_conflict_do_nothing()
@@ -224,7 +224,7 @@ class SQLBook(Book):
         return self._heads.setdefault(head.run_id, head)
 
 
-def _columns(head: Head) -> dict[str, str | int]:
+def columns(head: Head) -> dict[str, str | int]:
     """Return what listings search for and the head's operations change."""
     return {
         "stage": head.stage,

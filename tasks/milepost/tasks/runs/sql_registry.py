@@ -11,7 +11,7 @@ from milepost.checkpointing.sql_connection import Database
 from milepost.checkpointing.stores.sql_tables import now_ms
 
 from .registry import ASIDE_KEPT, NOTES_OF_ALL, Note, Registry
-from .sql_tables import aside, entries, notes, state
+from .sql_tables import aside, entries, notes, runs, state
 
 
 class SQLRegistry(Registry):
@@ -72,7 +72,9 @@ class SQLRegistry(Registry):
     def notes(self, run_id: str | None = None, limit: int = 100) -> list[Note]:
         query = select(notes).order_by(notes.c.number.desc()).limit(limit)
         if run_id is not None:
-            query = query.where(notes.c.run_id == run_id)
+            # Those of a run that is no more are left to the notes of all.
+            begun = select(runs.c.created_at).where(runs.c.run_id == run_id).scalar_subquery()
+            query = query.where(notes.c.run_id == run_id, notes.c.at_ms >= begun // 1000)
         rows = self.database.single(lambda c: c.execute(query).all())
         return [Note(row.run_id, row.by, row.command, row.detail, row.at_ms) for row in rows]
 

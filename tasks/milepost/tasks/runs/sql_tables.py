@@ -94,37 +94,31 @@ entries = Table(
     Column("value", Text, nullable=False),
 )
 
-# SQLite numbers rows by itself only where the key is its plain INTEGER.
-_NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
-notes = Table(
+def _journal(name: str, *of_it: Column[str]) -> Table:
+    """Return a table of what is kept in the order in which it came."""
+    # SQLite numbers rows by itself only where the key is its plain INTEGER.
+    number = BigInteger().with_variant(Integer, "sqlite")
+    return Table(
+        name,
+        metadata,
+        Column("number", number, primary_key=True, autoincrement=True),
+        *of_it,
+        Column("at_ms", BigInteger, nullable=False),
+    )
+
+
+notes = _journal(
     "milepost_notes",
-    metadata,
-    Column("number", _NUMBER, primary_key=True, autoincrement=True),
     Column("run_id", NAME, nullable=False),
     Column("by", Text, nullable=False),
     Column("command", Text, nullable=False),
     Column("detail", Text, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Index("milepost_notes_run", "run_id", "number"),
 )
+Index("milepost_notes_run", notes.c.run_id, notes.c.number)
 
-aside = Table(
+aside = _journal(
     "milepost_aside",
-    metadata,
-    Column("number", _NUMBER, primary_key=True, autoincrement=True),
     Column("reason", Text, nullable=False),
     Column("message", Text, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
 )
-
-UPGRADES = {
-    2: (
-        "ALTER TABLE milepost_runs ADD COLUMN stage VARCHAR(128) DEFAULT '' NOT NULL",
-        "ALTER TABLE milepost_runs ADD COLUMN tenant VARCHAR(128) DEFAULT '' NOT NULL",
-        "ALTER TABLE milepost_runs ADD COLUMN error_group VARCHAR(128) DEFAULT '' NOT NULL",
-        "ALTER TABLE milepost_runs ADD COLUMN crashes INTEGER DEFAULT 0 NOT NULL",
-        "ALTER TABLE milepost_runs ADD COLUMN finished_at BIGINT DEFAULT 0 NOT NULL",
-    )
-}
-"""What leads to each version from the one before; indexes and tables that are missing are made after it."""

@@ -16,6 +16,7 @@ from .owners import Owners
 from .putting_off import PuttingOff
 from .rebuilding import Rebuilding
 from .saving import Saving
+from .seeing import Seeing
 from .spending import Spending
 from .suspects import Suspects
 
@@ -34,6 +35,7 @@ class RunStoreContract(
     Suspects,
     Looking,
     Commands,
+    Seeing,
     Intending,
     Rebuilding,
     Listing,

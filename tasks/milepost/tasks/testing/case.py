@@ -156,6 +156,20 @@ def cancelling(checkpoint_id: str) -> Intent:
     return Intent(checkpoint_id, RunStatus.CANCELLING, ALLOWED[Command.CANCEL])
 
 
+def deleting(intent: str) -> Intent:
+    """Return the intent to delete."""
+    return Intent(intent, RunStatus.DELETING, ALLOWED[Command.DELETE])
+
+
+def deleted(store: RunStore, run_id: str) -> RunStatus | None:
+    """Delete a run; return the status that forbids it, None: it is gone."""
+    begun, status = store.intend(run_id, deleting(new_checkpoint_id()))
+    if not begun:
+        return status
+    assert store.delete(read(store, run_id))
+    return None
+
+
 def cancelled(checkpoint_id: str, path: str, record: Record | None = None) -> Landing:
     """Return the end of a cancelling."""
     return Landing(checkpoint_id, path, 1, RunStatus.CANCELLED, record=record)

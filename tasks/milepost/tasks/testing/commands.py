@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from milepost.checkpointing import CheckpointKey
+
 from ..head import RunStatus
 from ..runs.base import Advance, Refusal, RunStore
-from .case import RunStoreCase, cancelling, claimed, commit_of, created, new_bid, new_push, read
+from .case import (
+    RunStoreCase,
+    cancelled,
+    cancelling,
+    claimed,
+    commit_of,
+    created,
+    deleted,
+    deleting,
+    new_bid,
+    new_head,
+    new_push,
+    new_record,
+    read,
+)
 
 
 class Commands(RunStoreCase):
@@ -86,22 +106,98 @@ class Commands(RunStoreCase):
         assert not store.resume(paused)
         assert not store.resume(read(store, head.run_id))
 
+    def test_a_pause_or_failure_of_an_earlier_stage_or_try_is_not_ended(
+        self, store: RunStore
+    ) -> None:
+        head = created(store)
+        store.pause(head.run_id)
+        paused = read(store, head.run_id)
+        assert store.resume(paused)
+        claim = claimed(store, head)
+        store.advance(claim, commit_of(claim))
+        store.pause(head.run_id)
+        assert not store.resume(paused)
+        assert store.resume(read(store, head.run_id))
+        store.fail(claimed(store, head), "{}", None)
+        failed = read(store, head.run_id)
+        assert store.resume(failed)
+        assert read(store, head.run_id).token > failed.token
+        claim = claimed(store, head)
+        store.fail(claim, "{}", None)
+        assert not store.resume(failed)
+        assert read(store, head.run_id).status is RunStatus.FAILED
+
     def test_only_runs_at_rest_are_deleted(self, store: RunStore) -> None:
         head = created(store)
-        assert store.delete(head.run_id) is RunStatus.QUEUED
+        assert deleted(store, head.run_id) is RunStatus.QUEUED
         claim = claimed(store, head)
-        assert store.delete(head.run_id) is RunStatus.RUNNING
+        assert deleted(store, head.run_id) is RunStatus.RUNNING
         store.fail(claim, "{}", 60_000)
-        assert store.delete(head.run_id) is RunStatus.SCHEDULED
+        assert deleted(store, head.run_id) is RunStatus.SCHEDULED
         store.pause(head.run_id)
-        assert store.delete(head.run_id) is None
+        assert deleted(store, head.run_id) is None
         assert store.get(head.run_id) is None
-        assert store.delete(head.run_id) is None
+        assert deleted(store, head.run_id) is None
         assert store.claim(head.step, new_bid()) is Refusal.UNKNOWN
         assert store.find().items == ()
+
+    def test_a_run_that_is_being_deleted_takes_nothing_else(self, store: RunStore) -> None:
+        waiting, broken = created(store), claimed(store)
+        store.pause(waiting.run_id)
+        store.fail(broken, '{"type": "E", "group": "g"}', None)
+        for run_id in (waiting.run_id, broken.head.run_id):
+            before = read(store, run_id)
+            for _ in range(2):
+                assert store.intend(run_id, deleting("d1")) == (True, before.status)
+            assert store.intend(run_id, deleting("d2")) == (False, RunStatus.DELETING)
+            assert store.intend(run_id, cancelling("c1")) == (False, RunStatus.DELETING)
+            head = read(store, run_id)
+            assert (head.status, head.intent) == (RunStatus.DELETING, "d1")
+            assert store.claim(head.step, new_bid()) is Refusal.PAUSED
+            assert store.pause(run_id) is RunStatus.DELETING
+            assert not store.resume(before)
+            assert not store.resume(head)
+            path = CheckpointKey(run_id, 1, head.timeline).path
+            assert not store.settle(head, cancelled("d1", path))
+            assert read(store, run_id) == head
+        assert store.groups() == []
+
+    def test_a_deletion_that_nobody_ends_is_shown(self, store: RunStore) -> None:
+        head = created(store)
+        store.pause(head.run_id)
+        store.intend(head.run_id, deleting("d1"))
+        seen = self.looked_at(store, head.run_id)
+        assert (seen.status, seen.intent) == (RunStatus.DELETING, "d1")
+        assert store.delete(seen)
+        assert store.get(head.run_id) is None
+
+    def test_only_what_was_to_be_deleted_is(self, store: RunStore) -> None:
+        head = created(store)
+        assert not store.delete(head)
+        store.pause(head.run_id)
+        store.intend(head.run_id, deleting("d1"))
+        intended = read(store, head.run_id)
+        assert not store.delete(replace(intended, intent="d2"))
+        for _ in range(2):
+            assert store.delete(intended)
+        created(store, head)
+        assert not store.delete(intended), "it is another run"
+        assert read(store, head.run_id).status is RunStatus.QUEUED
 
     def test_a_run_that_ended_can_be_deleted_and_made_again(self, store: RunStore) -> None:
         claim = claimed(store)
         store.advance(claim, commit_of(claim, None))
-        assert store.delete(claim.head.run_id) is None
+        assert deleted(store, claim.head.run_id) is None
+        assert store.oldest_due() is None
+        assert store.look().heads == ()
         assert created(store, claim.head).sequence == 0
+
+    def test_the_log_of_a_deleted_run_goes_with_it(self, store: RunStore) -> None:
+        log, head = self.make_log(store), new_head()
+        if not store.holds_log(log):
+            pytest.skip("this store keeps no log")
+        store.create(head, record=new_record(head), push=None)
+        store.pause(head.run_id)
+        deleted(store, head.run_id)
+        assert log.latest(head.run_id) is None
+        assert log.runs().items == ()

@@ -11,7 +11,18 @@ from milepost.checkpointing import AlreadyExists, CheckpointKey, Record
 from ..head import Head, RunStatus
 from ..query import RunQuery
 from ..runs.base import Birth, Claim, RunStore
-from .case import RunStoreCase, claimed, created, new_bid, new_head, new_push, new_record, read
+from ..settings import TaskSettings
+from .case import (
+    MakeStore,
+    RunStoreCase,
+    claimed,
+    created,
+    new_bid,
+    new_head,
+    new_push,
+    new_record,
+    read,
+)
 
 
 class Creating(RunStoreCase):
@@ -94,6 +105,7 @@ class Creating(RunStoreCase):
         assert (one.digest, one.checkpoint_id, one.published_at > 0) == ("d7", "c7", True)
         listed = store.find(RunQuery(tag="batch", tenant="acme"), limit=100).items
         assert len({head.run_id for head in listed}) == len(listed) == 41
+        assert {head.run_id for head in store.find(limit=100).items} >= {b.run_id for b in births}
         ages = [head.created_at for head in listed]
         assert ages == sorted(ages, reverse=True)
         assert store.counts()["orders", RunStatus.QUEUED] == 42
@@ -101,11 +113,25 @@ class Creating(RunStoreCase):
         assert all(isinstance(again, Head) for again in store.create_many(pattern, births))
 
     def test_many_can_be_made_for_later(self, store: RunStore) -> None:
-        births = [Birth(f"later-{number}", "d", f"c{number}") for number in range(3)]
+        births = [
+            Birth(f"later-{number}", "d", f"c{number}", None, new_push("too early"))
+            for number in range(3)
+        ]
         store.create_many(new_head(), births, delay_ms=200)
-        assert read(store, "later-0").status is RunStatus.SCHEDULED
+        later, due = read(store, "later-0"), store.oldest_due()
+        assert (later.status, later.published_at) == (RunStatus.SCHEDULED, 0)
+        assert self.messages(store) == []
+        assert due is not None
+        assert due <= store.now() + 200
         assert store.look().heads == ()
         assert self.looked_at(store, "later-2").status is RunStatus.QUEUED
+
+    def test_many_are_looked_at_when_patience_is_over(self, make_store: MakeStore) -> None:
+        store = make_store(TaskSettings(patience_seconds=60))
+        store.create_many(new_head(), [Birth("a", "d", "c"), Birth("b", "d", "c")])
+        due = store.oldest_due()
+        assert due is not None
+        assert 50_000 < due - store.now() <= 60_000
 
     def test_the_logs_of_many_are_kept_or_refused_one_by_one(self, store: RunStore) -> None:
         log, head = self.make_log(store), new_head()
@@ -116,6 +142,7 @@ class Creating(RunStoreCase):
             for name in ("log-1", "log-2", "log-3")
         }
         log.put(Record(CheckpointKey("log-2", 0), b"another", b"body"))
+        log.put(records["log-3"])
         births = [Birth(name, "d", "c", record) for name, record in records.items()]
         first, second, third = store.create_many(head, births)
         assert (first, third) == (None, None)

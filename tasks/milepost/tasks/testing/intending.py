@@ -22,6 +22,7 @@ from .case import (
     created,
     new_bid,
     new_head,
+    new_push,
     new_record,
     read,
 )
@@ -55,6 +56,7 @@ class Intending(RunStoreCase):
         assert store.advance(claim, commit_of(claim)) is Advance.FENCED
         head = read(store, run_id)
         assert (head.status, head.timeline, head.intent) == (RunStatus.CANCELLING, 1, "c1")
+        assert (head.owner, head.nonce, head.token > claim.token) == ("", "", True)
         path = CheckpointKey(run_id, 1, head.timeline).path
         assert not store.settle(replace(head, intent="c2"), cancelled("c2", path))
         for _ in range(2):
@@ -75,9 +77,12 @@ class Intending(RunStoreCase):
 
     @pytest.mark.parametrize("begin", [cancelling("c1"), None])
     def test_what_nobody_finishes_is_shown(self, store: RunStore, begin: Intent | None) -> None:
-        head = created(store)
+        head = created(store, delay_ms=3_600_000)
         store.intend(head.run_id, begin or redirecting(head))
         assert store.look().heads == ()
+        due = store.oldest_due()
+        assert due is not None
+        assert due <= store.now() + 10_000
         assert self.looked_at(store, head.run_id).intent in ("c1", "r1")
 
     def test_a_completed_run_is_not_cancelled(self, store: RunStore) -> None:
@@ -112,6 +117,71 @@ class Intending(RunStoreCase):
         store.advance(claim, commit_of(claim))
         assert store.intend(claim.head.run_id, intent) == (False, RunStatus.QUEUED)
 
+    def test_a_run_that_was_retried_meanwhile_is_not_redirected(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.fail(claim, "{}", None)
+        failed = read(store, claim.head.run_id)
+        assert store.resume(failed)
+        assert store.intend(failed.run_id, redirecting(failed)) == (False, RunStatus.QUEUED)
+
+    def test_what_nobody_intends_is_not_settled(self, store: RunStore) -> None:
+        head = created(store)
+        path = CheckpointKey(head.run_id, 1, 1).path
+        assert not store.settle(head, cancelled("c1", path))
+        assert read(store, head.run_id) == head
+        store.intend(head.run_id, redirecting(head))
+        head = read(store, head.run_id)
+        assert store.settle(head, landing(head))
+        after = read(store, head.run_id)
+        assert not store.settle(after, cancelled("c1", path))
+        assert read(store, head.run_id) == after
+
+    def test_a_run_that_was_cancelled_goes_when_its_time_is_over(
+        self, make_store: MakeStore
+    ) -> None:
+        store = make_store(TaskSettings(retention_seconds=0.3))
+        log, head = self.make_log(store), new_head()
+        store.create(head, record=new_record(head) if store.holds_log(log) else None, push=None)
+        store.intend(head.run_id, cancelling("c1"))
+        intended = read(store, head.run_id)
+        path = CheckpointKey(head.run_id, 1, intended.timeline).path
+        assert store.settle(intended, cancelled("c1", path))
+        due = store.oldest_due()
+        assert due is not None
+        assert due <= store.now() + 300
+        self.eventually(lambda: store.look() and store.get(head.run_id) is None)
+        assert log.latest(head.run_id) is None
+
+    def test_what_went_before_does_not_count_after_a_redirection(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.save(claim, path="p", progress="[1, 2]", record=None)
+        store.fail(claim, '{"type": "E"}', 0)
+        store.pause(claim.head.run_id)
+        assert store.mark(read(store, claim.head.run_id))
+        before = read(store, claim.head.run_id)
+        assert (before.failures, before.error, before.progress) == (1, '{"type": "E"}', "[1, 2]")
+        for status in (RunStatus.PAUSED, RunStatus.QUEUED):
+            head = read(store, claim.head.run_id)
+            store.intend(head.run_id, redirecting(head, checkpoint_id=f"to {status}"))
+            head = read(store, head.run_id)
+            assert store.settle(head, landing(head, status))
+            after = read(store, head.run_id)
+            assert (after.failures, after.attempt, after.error) == (0, 0, "")
+            assert (after.progress, after.progress_at, after.marked) == ("", "", "")
+
+    def test_a_pause_ends_with_the_run(self, store: RunStore) -> None:
+        claim = claimed(store)
+        store.pause(claim.head.run_id)
+        store.intend(claim.head.run_id, cancelling("c1"))
+        head = read(store, claim.head.run_id)
+        path = CheckpointKey(head.run_id, 1, head.timeline).path
+        assert store.settle(head, cancelled("c1", path))
+        ended = read(store, head.run_id)
+        store.intend(head.run_id, redirecting(ended))
+        head = read(store, head.run_id)
+        assert store.settle(head, landing(head))
+        assert read(store, head.run_id).status is RunStatus.QUEUED
+
     def test_of_two_redirections_one_begins(self, store: RunStore) -> None:
         head = created(store)
         assert store.intend(head.run_id, redirecting(head))[0]
@@ -142,14 +212,15 @@ class Intending(RunStoreCase):
         assert record is None or log.get(record.key) == record
 
     def test_a_paused_run_stays_paused(self, store: RunStore) -> None:
-        head = created(store)
+        head = new_head()
+        store.create(head, record=None, push=new_push("go"))
         store.pause(head.run_id)
         store.intend(head.run_id, redirecting(head))
         head = read(store, head.run_id)
         assert store.settle(head, landing(head, RunStatus.PAUSED))
         after = read(store, head.run_id)
-        assert (after.status, after.stage) == (RunStatus.PAUSED, "first")
-        assert store.look().heads == ()
+        assert (after.status, after.stage, after.published_at) == (RunStatus.PAUSED, "first", 0)
+        assert store.oldest_due() is None
         assert store.resume(after)
         claimed(store, after)
 
@@ -181,7 +252,22 @@ class Intending(RunStoreCase):
         after = read(store, failed.run_id)
         assert (after.status, after.error) == (RunStatus.FAILED, failed.error)
         assert [group.last_at for group in store.groups()] == [failed.finished_at]
+        assert store.oldest_due() is None
         assert store.resume(after)
+
+    def test_it_can_be_taken_back_without_a_checkpoint(self, store: RunStore) -> None:
+        before = created(store)
+        store.intend(before.run_id, redirecting(before))
+        head = read(store, before.run_id)
+        back = replace(landing(head), checkpoint_id=head.checkpoint_id, path=head.at, sequence=0)
+        assert not store.settle(replace(head, intent="r2"), replace(back, checkpoint_id="r2"))
+        for _ in range(2):
+            assert store.settle(head, back)
+        after = read(store, head.run_id)
+        assert (after.status, after.intent) == (RunStatus.QUEUED, "")
+        assert (after.checkpoint_id, after.at) == (before.checkpoint_id, before.at)
+        assert not store.settle(head, landing(head)), "who comes late is refused"
+        claimed(store, after)
 
     def test_a_run_can_end_by_it(self, store: RunStore) -> None:
         head = created(store)

@@ -11,7 +11,7 @@ from milepost.checkpointing import Misconfigured
 from ..head import RunStatus
 from ..query import RunQuery
 from ..runs.base import RunStore
-from .case import RunStoreCase, claimed, commit_of, created, new_head
+from .case import RunStoreCase, claimed, commit_of, created, deleted, new_head
 
 
 class Listing(RunStoreCase):
@@ -121,7 +121,7 @@ class Listing(RunStoreCase):
     def test_a_deleted_run_is_in_no_listing(self, store: RunStore) -> None:
         head = created(store, replace(new_head(tags=("eu",)), tenant="acme"))
         store.pause(head.run_id)
-        store.delete(head.run_id)
+        deleted(store, head.run_id)
         for query in (
             RunQuery(),
             RunQuery(tag="eu"),

@@ -9,7 +9,7 @@ import pytest
 from ..head import Head, RunStatus
 from ..query import RunQuery
 from ..runs.base import Refusal, RunStore
-from .case import RunStoreCase, claimed, created, new_bid, new_head, read
+from .case import RunStoreCase, claimed, created, deleted, new_bid, new_head, read
 
 
 def elsewhere() -> Head:
@@ -121,7 +121,7 @@ class Rebuilding(RunStoreCase):
         assert store.reinstate(head)
         there = read(store, head.run_id)
         assert (there.status, there.finished_at > 0) == (head.status, True)
-        assert store.delete(head.run_id) is None
+        assert deleted(store, head.run_id) is None
 
     def test_a_run_that_is_there_is_left_alone(self, store: RunStore) -> None:
         head = created(store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..runs.base import Advance, Claim, RunStore
-from .case import RunStoreCase, claimed, commit_of, created, new_bid, read
+from .case import RunStoreCase, claimed, commit_of, created, deleted, new_bid, read
 
 
 def spent(store: RunStore, claim: Claim) -> tuple[dict[str, float], dict[str, float]]:
@@ -96,11 +96,27 @@ class Spending(RunStoreCase):
 
     def test_a_budget_is_replaced_by_who_knows_it(self, store: RunStore) -> None:
         head = created(store)
-        assert store.set_budget(head, '{"usd": 1}')
-        assert store.set_budget(head, '{"usd": 1}')
-        assert not store.set_budget(head, '{"usd": 2}')
-        assert store.set_budget(read(store, head.run_id), '{"usd": 3}')
+        for _ in range(2):
+            assert store.set_budget(head, '{"usd": 1}', "one")
+        assert not store.set_budget(head, '{"usd": 2}', "two")
+        assert store.set_budget(read(store, head.run_id), '{"usd": 3}', "two")
         assert read(store, head.run_id).budget == '{"usd": 3}'
         store.pause(head.run_id)
-        store.delete(head.run_id)
-        assert not store.set_budget(head, '{"usd": 4}')
+        deleted(store, head.run_id)
+        assert not store.set_budget(head, '{"usd": 4}', "three")
+
+    def test_an_equal_budget_of_another_is_not_taken_for_the_own(self, store: RunStore) -> None:
+        head = created(store)
+        assert store.set_budget(head, '{"usd": 2}', "ann")
+        assert not store.set_budget(head, '{"usd": 2}', "bob")
+        assert store.set_budget(read(store, head.run_id), '{"usd": 4}', "bob")
+        assert store.set_budget(head, '{"usd": 2}', "ann"), "it was done, whatever came later"
+        assert read(store, head.run_id).budget == '{"usd": 4}'
+
+    def test_the_calls_known_again_are_few(self, store: RunStore) -> None:
+        run_id = created(store).run_id
+        for number in range(20):
+            assert store.set_budget(read(store, run_id), f'{{"usd": {number + 1}}}', f"c{number}")
+        head = read(store, run_id)
+        assert (head.budget, head.budget_calls.split()[0]) == ('{"usd": 20}', "c19")
+        assert len(head.budget_calls) < 40

@@ -20,6 +20,7 @@ from ..responses import answer
 from ..route import ApiRoute
 from ..site import Here
 
+_GLANCE_SECONDS = 0.2
 router = APIRouter(route_class=ApiRoute, tags=["commands"])
 
 
@@ -31,8 +32,8 @@ class _TimeIsUp(Exception):
 async def command_runs(bulk: Bulk, identity: Operator, site: Here, request: Request) -> Response:
     """Do a command on every run that a query finds and whose status allows it, youngest first.
 
-    When time is up it answers with what it has done; the same request again does the rest. If the client goes
-    away, it ends, too.
+    When time is up, or the server ends, it answers with what it has done; the same request again does the
+    rest. If the client goes away, it ends, too.
     """
     command, arguments = bulk.asked()
     query = bulk.query.query(identity.tenant)
@@ -43,8 +44,17 @@ async def command_runs(bulk: Bulk, identity: Operator, site: Here, request: Requ
     def watch(summary: Summary) -> None:
         nonlocal last
         last = summary
-        if gone.is_set() or time.monotonic() > end:
+        go_on()
+
+    def go_on() -> None:
+        if gone.is_set() or site.closing.is_set() or time.monotonic() > end:
             raise _TimeIsUp
+
+    def rest(seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            go_on()
+            time.sleep(min(left, _GLANCE_SECONDS))
 
     def work() -> BulkDocument:
         commands = Commands(site.app.runs, site.app.lifecycle.on_behalf_of(identity.name))
@@ -58,6 +68,7 @@ async def command_runs(bulk: Bulk, identity: Operator, site: Here, request: Requ
                 rate_per_second=bulk.rate_per_second,
                 limit=bulk.limit,
                 watch=watch,
+                rest=rest,
             )
         except _TimeIsUp:
             return BulkDocument.of(last, complete=False)
@@ -68,9 +79,10 @@ async def command_runs(bulk: Bulk, identity: Operator, site: Here, request: Requ
             continue
         gone.set()
 
-    listening = asyncio.create_task(listen())
-    try:
-        return answer(await site.call_long(work))
-    finally:
-        gone.set()
-        listening.cancel()
+    with site.bulk_places.taken(identity):
+        listening = asyncio.create_task(listen())
+        try:
+            return answer(await site.call_long(work))
+        finally:
+            gone.set()
+            listening.cancel()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from milepost.tasks import UnknownRun
+from milepost.tasks import Command, UnknownRun
 from milepost.tasks.lifecycle import Lifecycle
 
 from ..arguments import IfMatch, Operator, RunId
 from ..bodies import Edit, Fork, Rewind, TopUp
 from ..documents import RunDocument
-from ..etag import check_match
 from ..glances import Glance
 from ..identity import Identity
 from ..responses import run_answer
@@ -42,44 +41,37 @@ async def _done(
     return run_answer(request, await site.call(work))
 
 
-@router.post("/v1/runs/{run_id}/retry", **_command("retry"))
-async def retry_run(
-    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
-) -> Response:
-    """Let a failed run go on at the stage that failed, or a scheduled one now."""
-    return await _done(site, request, run_id, identity, if_match, lambda do: do.retry(run_id))
+_PLAIN = {
+    Command.RETRY: "Let a failed run go on at the stage that failed, or a scheduled one now.",
+    Command.RESUME: "Let a paused run go on.",
+    Command.PAUSE: "Stop a run before its next stage; a stage that runs is let finish.",
+    Command.CANCEL: "End a run; a stage in flight learns of it, and its result is refused.",
+    Command.SKIP: "Go on behind the stage due, with the state it would have got.",
+}
+"""Commands that take nothing but the run, and what each does."""
 
 
-@router.post("/v1/runs/{run_id}/resume", **_command("resume"))
-async def resume_run(
-    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
-) -> Response:
-    """Let a paused run go on."""
-    return await _done(site, request, run_id, identity, if_match, lambda do: do.resume(run_id))
+def _plain(command: Command) -> Callable[..., Awaitable[Response]]:
+    async def endpoint(
+        run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
+    ) -> Response:
+        def do(lifecycle: Lifecycle) -> None:
+            getattr(lifecycle, command)(run_id)
+
+        return await _done(site, request, run_id, identity, if_match, do)
+
+    return endpoint
 
 
-@router.post("/v1/runs/{run_id}/pause", **_command("pause"))
-async def pause_run(
-    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
-) -> Response:
-    """Stop a run before its next stage; a stage that runs is let finish."""
-    return await _done(site, request, run_id, identity, if_match, lambda do: do.pause(run_id))
-
-
-@router.post("/v1/runs/{run_id}/cancel", **_command("cancel"))
-async def cancel_run(
-    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
-) -> Response:
-    """End a run; a stage in flight learns of it, and its result is refused."""
-    return await _done(site, request, run_id, identity, if_match, lambda do: do.cancel(run_id))
-
-
-@router.post("/v1/runs/{run_id}/skip", **_command("skip"))
-async def skip_stage(
-    run_id: RunId, identity: Operator, site: Here, request: Request, if_match: IfMatch = None
-) -> Response:
-    """Go on behind the stage due, with the state it would have got."""
-    return await _done(site, request, run_id, identity, if_match, lambda do: do.skip(run_id))
+for _each, _does in _PLAIN.items():
+    router.add_api_route(
+        f"/v1/runs/{{run_id}}/{_each}",
+        _plain(_each),
+        methods=["POST"],
+        summary=f"{_each} run".title(),
+        description=_does,
+        **_command(_each),
+    )
 
 
 @router.post("/v1/runs/{run_id}/rewind", **_command("rewind"))
@@ -153,8 +145,7 @@ async def fork_run(
     """Start another run from what this one had before a stage."""
 
     def work() -> Glance:
-        check_match(if_match, site.head(run_id, identity))
-        lifecycle = site.app.lifecycle.on_behalf_of(identity.name)
+        lifecycle = site.lifecycle(run_id, identity, if_match)
         new = lifecycle.fork(run_id, fork.stage, as_run=fork.run_id)
         return Glance.at(site.head(new, identity))
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -21,6 +20,7 @@ from ..event_stream import DROPPED, END, EventStream, events
 from ..feed import Subscription
 from ..identity import Identity, requires
 from ..keys import Scope
+from ..origin import is_own_origin
 from ..problems import INVALID, Problem, problem_of
 from ..route import ApiRoute
 from ..site import Here, Site
@@ -65,12 +65,13 @@ async def follow_runs(
 async def _stream(
     site: Site, identity: Identity, query: RunQuery, head: Head | None, after: str | None
 ) -> Response:
-    stack = AsyncExitStack()
     run_id = head.run_id if head else None
-    told = await stack.enter_async_context(
-        site.feed.follow(query, run_id=run_id, current=head, after=after)
-    )
-    return EventStream(site, identity, stack, told)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(site.followers.taken(identity))
+        told = await stack.enter_async_context(
+            site.feed.follow(query, run_id=run_id, current=head, after=after)
+        )
+        return EventStream(site, identity, stack.pop_all(), told)
 
 
 @sockets.websocket("/v1/runs/{run_id}/ws")
@@ -99,8 +100,10 @@ async def _serve(socket: WebSocket, run_id: str | None) -> None:
             query = _filter(socket).query(identity.tenant)
         else:
             head = await site.call(site.head, run_id, identity)
-        async with site.feed.follow(query, run_id=run_id, current=head) as told:
-            await _send(site, socket, identity, told)
+        following = site.feed.follow(query, run_id=run_id, current=head)
+        with site.followers.taken(identity):
+            async with following as told:
+                await _send(site, socket, identity, told)
     except (Problem, MilepostError) as error:
         problem = error if isinstance(error, Problem) else problem_of(error)
         code = _GONE if problem.kind.status == 404 else _POLICY
@@ -172,5 +175,4 @@ def _filter(socket: WebSocket) -> RunFilter:
 
 def _is_own(socket: WebSocket) -> bool:
     """Whether no page of another site has opened the socket: browsers say who did."""
-    origin = socket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+    return "origin" not in socket.headers or is_own_origin(socket)

@@ -65,7 +65,8 @@ async def wait_for_run(
     """Answer when a run has ended, or needs a decision, or time is up: `ended` and `status` tell which."""
     head = (await site.glance(run_id, identity)).head
     if not _is_done(head) and timeout:
-        head = await _wait(site, head, time.monotonic() + timeout)
+        with site.followers.taken(identity):
+            head = await _wait(site, head, time.monotonic() + timeout)
     return run_answer(request, Glance.at(head))
 
 

@@ -10,12 +10,44 @@ local function key(run)
   return P .. 'run:' .. run
 end
 
+-- A field that a head has not is empty, or this; that it has no status says that there is no such run.
+local DEFAULTS = {
+  lane = 'main', tags = '[]', timeline = '0', sequence = '0', priority = '0',
+  time_limit_ms = '0', stages_done = '0', token = '0', ordinal = '0', claimed_at = '0', deadline = '0',
+  attempt = '0', tries = '0', failures = '0', crashes = '0', suspicions = '0', trial = '0', kept_at = '0',
+  worked_ms = '0', wasted_ms = '0', written_bytes = '0', log_elsewhere = '0', published_at = '0',
+  patience_ms = '0', pause = '0', due_before = '0', created_at = '0', updated_at = '0', finished_at = '0',
+  status = false,
+}
+
 local function get(run, ...)
-  return redis.call('HMGET', key(run), ...)
+  local values, names = redis.call('HMGET', key(run), ...), {...}
+  for i, name in ipairs(names) do
+    if not values[i] then
+      local default = DEFAULTS[name]
+      values[i] = default == nil and '' or default
+    end
+  end
+  return values
 end
 
 local function set(run, ...)
   redis.call('HSET', key(run), 'updated_at', NOW, ...)
+end
+
+-- Whether a run stands at one of two places, which are as Head.place has them; empty: wherever it stands.
+-- Who asks answers moved_on(run) else.
+local function stands(run, place, after)
+  local parts = get(run, 'created_at', 'timeline', 'sequence', 'token', 'attempt', 'pause', 'status')
+  for i = 1, #parts do
+    parts[i] = parts[i] or '0'
+  end
+  local now = table.concat(parts, '.')
+  return place == '' or now == place or now == after
+end
+
+local function moved_on(run)
+  return {'moved on', redis.call('HGET', key(run), 'status')}
 end
 
 -- Listings: one sorted set a status, one a pipeline and one a tag, by time of creation.
@@ -40,7 +72,10 @@ end
 local function leave_group(run)
   local group = group_of(run)
   redis.call('ZREM', P .. 'group:' .. group, run)
-  if redis.call('EXISTS', P .. 'group:' .. group) == 0 then
+  local last = redis.call('ZREVRANGE', P .. 'group:' .. group, 0, 0, 'WITHSCORES')
+  if last[2] then
+    redis.call('ZADD', P .. 'groups', last[2], group)
+  else
     redis.call('ZREM', P .. 'groups', group)
   end
 end
@@ -58,6 +93,9 @@ local function become(run, status, ...)
   end
   index(run, was, status, created)
   set(run, 'status', status, ...)
+  if status == 'failed' or status == 'completed' or status == 'cancelled' then
+    redis.call('ZREM', P .. 'struggling', run)
+  end
   if status == 'failed' and was ~= 'failed' then
     join_group(run)
   end
@@ -94,8 +132,8 @@ end
 
 -- Add amounts by unit, written as JSON; times is 1, or -1 to take them away.
 local function add(sum, more, times)
-  local total = (sum and sum ~= '') and cjson.decode(sum) or {}
-  for unit, amount in pairs((more and more ~= '') and cjson.decode(more) or {}) do
+  local total = sum ~= '' and cjson.decode(sum) or {}
+  for unit, amount in pairs(more ~= '' and cjson.decode(more) or {}) do
     total[unit] = (total[unit] or 0) + amount * times
     if total[unit] == 0 then
       total[unit] = nil
@@ -114,7 +152,7 @@ local function give(run, owner, nonce, ordinal, worker, lapse)
   redis.call('ZADD', P .. 'owners', 'GT', look, owner)
   index(run, status, 'running', created)
   set(run, 'status', 'running', 'owner', owner, 'nonce', nonce, 'worker', worker, 'token', token + 1,
-    'attempt', attempt + 1, 'tries', (tries or 0) + 1, 'claimed_at', NOW, 'deadline', deadline)
+    'attempt', attempt + 1, 'tries', tries + 1, 'claimed_at', NOW, 'deadline', deadline)
   due(run, deadline > 0 and math.min(deadline, look) or look)
 end
 
@@ -124,14 +162,14 @@ local function unclaim(run)
   local owner, nonce, trial, worker, claimed, kept_at, worked, wasted, try, kept, useful, lost = unpack(get(run,
     'owner', 'nonce', 'trial', 'worker', 'claimed_at', 'kept_at', 'worked_ms', 'wasted_ms', 'spent_try',
     'spent_kept', 'spent_useful', 'spent_wasted'))
-  if nonce and nonce ~= '' then
+  if nonce ~= '' then
     local heard = tonumber(redis.call('ZSCORE', P .. 'owners', owner) or NOW)
     local ended, began = math.min(NOW, heard), tonumber(claimed)
-    local mark = math.max(began, tonumber(kept_at or 0))
+    local mark = math.max(began, tonumber(kept_at))
     redis.call('HDEL', P .. 'claims:' .. owner, nonce)
     redis.call('HSET', key(run), 'owner', '', 'nonce', '', 'kept_at', 0,
-      'worked_ms', (worked or 0) + mark - began, 'wasted_ms', (wasted or 0) + math.max(0, ended - mark))
-    if try and try ~= '' then
+      'worked_ms', worked + mark - began, 'wasted_ms', wasted + math.max(0, ended - mark))
+    if try ~= '' then
       redis.call('HSET', key(run), 'spent_try', '', 'spent_kept', '', 'spent_useful', add(useful, kept, 1),
         'spent_wasted', add(lost, add(try, kept, -1), 1))
     end
@@ -200,7 +238,7 @@ local function take_away(run, cause, max_crashes)
       stage = stage,
       group = redis.sha1hex(pipeline .. '\n' .. stage .. '\n' .. kind .. '\n'):sub(1, 12),
       message = 'Stage ' .. stage .. (cause == 'timeout' and ' ran out of time ' or ' lost its worker ')
-        .. (crashes + suspicions) .. ' times without progress (last: ' .. (worker or '?') .. ').',
+        .. (crashes + suspicions) .. ' times without progress (last: ' .. (worker ~= '' and worker or '?') .. ').',
     }))
   else
     enqueue(run, 0, NOW, 'trial', suspicions >= max_crashes and 1 or 0)
@@ -231,7 +269,7 @@ local function index_new(run, pipeline, tenant, tags, created)
   redis.call('SADD', P .. 'pipelines', pipeline)
   redis.call('ZADD', P .. 'runs', created, run)
   redis.call('ZADD', P .. 'pipeline:' .. pipeline, created, run)
-  if tenant and tenant ~= '' then
+  if tenant ~= '' then
     redis.call('ZADD', P .. 'tenant:' .. tenant, created, run)
   end
   for _, tag in ipairs(tags) do
@@ -285,7 +323,7 @@ local function forget(run)
   if redis.call('EXISTS', P .. 'pipeline:' .. pipeline) == 0 then
     redis.call('SREM', P .. 'pipelines', pipeline)
   end
-  if tenant and tenant ~= '' then
+  if tenant ~= '' then
     redis.call('ZREM', P .. 'tenant:' .. tenant, run)
   end
   for _, tag in ipairs(cjson.decode(tags)) do

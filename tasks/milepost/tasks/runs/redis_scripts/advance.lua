@@ -7,8 +7,9 @@
 --       worker, lapse, then field, value, ... of the stage next due
 local run = ARGV[2]
 local commit, token, nonce, owner, trial, worker, pause, was, created, done, claimed, worked, written, useful,
-  try, kept, progress = unpack(get(run, 'checkpoint_id', 'token', 'nonce', 'owner', 'trial', 'worker', 'pause', 'status',
-  'created_at', 'stages_done', 'claimed_at', 'worked_ms', 'written_bytes', 'spent_useful', 'spent_try', 'kept_at', 'progress_at'))
+  try, kept, progress, crashes, suspicions = unpack(get(run, 'checkpoint_id', 'token', 'nonce', 'owner', 'trial', 'worker', 'pause', 'status',
+  'created_at', 'stages_done', 'claimed_at', 'worked_ms', 'written_bytes', 'spent_useful', 'spent_try', 'kept_at', 'progress_at',
+  'crashes', 'suspicions'))
 if commit == ARGV[5] then
   return ARGV[18] ~= '' and nonce == ARGV[19] and redis.call('HGETALL', KEYS[1]) or 'advanced'
 elseif token ~= ARGV[3] or nonce ~= ARGV[4] or nonce == '' then
@@ -33,16 +34,19 @@ else
 end
 index(run, was, status, created)
 local spent = ARGV[16] ~= '' and ARGV[16] or try
-if spent and spent ~= '' then
+if spent ~= '' then
   set(run, 'spent_try', '', 'spent_kept', '', 'spent_useful', add(useful, spent, 1))
 end
-if kept or progress then
+if crashes + suspicions > 0 then
+  redis.call('ZREM', P .. 'struggling', run)
+end
+if kept ~= '0' or progress ~= '' then
   redis.call('HDEL', KEYS[1], 'kept_at', 'progress_at', 'progress')
 end
 set(run, 'status', status, 'owner', '', 'nonce', '', 'checkpoint_id', ARGV[5], 'at', ARGV[6], 'sequence',
   ARGV[7], 'timeline', ARGV[8], 'stages_done', done + 1, 'attempt', 0, 'failures', 0, 'crashes', 0,
   'suspicions', 0, 'trial', 0, 'error', '', 'published_at', published, 'finished_at', finished,
-  'worked_ms', (worked or 0) + NOW - claimed, 'written_bytes', (written or 0) + ARGV[17], unpack(ARGV, 23))
+  'worked_ms', worked + NOW - claimed, 'written_bytes', written + ARGV[17], unpack(ARGV, 23))
 if status == 'running' then
   give(run, unpack(ARGV, 18, 22))
   return redis.call('HGETALL', KEYS[1])

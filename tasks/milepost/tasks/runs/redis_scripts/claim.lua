@@ -21,7 +21,7 @@ elseif held == nonce then
   return claimed()
 elseif status == 'completed' or status == 'failed' or status == 'cancelled' then
   return {'finished'}
-elseif status == 'paused' or status == 'cancelling' or status == 'redirecting' then
+elseif status == 'paused' or status == 'cancelling' or status == 'redirecting' or status == 'deleting' then
   return {'paused'}
 end
 local mine, theirs = tonumber(ARGV[4]), tonumber(timeline)

@@ -1,11 +1,11 @@
--- Forget a run that has ended or is paused. Returns {1} or {0, status}.
--- KEYS: head    ARGV: P, run, status that allows it, ...
+-- End the deletion of a run: forget it. Returns 1, or 0 if it was not under way. Repeating it changes nothing.
+-- KEYS: head    ARGV: P, run, intent
 local run = ARGV[2]
-local status = redis.call('HGET', KEYS[1], 'status')
-for i = 3, #ARGV do
-  if status == ARGV[i] then
-    forget(run)
-    return {1}
-  end
+local status, intent = unpack(get(run, 'status', 'intent'))
+if not status then
+  return 1
+elseif status ~= 'deleting' or intent ~= ARGV[3] then
+  return 0
 end
-return {0, status or ''}
+forget(run)
+return 1

@@ -40,7 +40,7 @@ for i = 7, #ARGV do
     elseif status == 'completed' or status == 'cancelled' then
       forget(run)
     end
-    if status == 'queued' or status == 'cancelling' or status == 'redirecting' then
+    if status == 'queued' or status == 'cancelling' or status == 'redirecting' or status == 'deleting' then
       due(run, NOW + ARGV[4])
       reply[#reply + 1] = redis.call('HGETALL', key(run))
     elseif status ~= 'running' then

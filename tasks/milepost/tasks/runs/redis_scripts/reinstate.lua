@@ -2,12 +2,12 @@
 -- KEYS: head    ARGV: P, run, tags (JSON), pipeline, status, token, ttl, delay, field, value, ...
 local run, status = ARGV[2], ARGV[5]
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  return redis.call('HGET', KEYS[1], 'token') == ARGV[6] and 1 or 0
+  return get(run, 'token')[1] == ARGV[6] and 1 or 0
 end
 local time = redis.call('TIME')
 local created = time[1] * 1000000 + time[2]
-redis.call('HSET', KEYS[1], 'run_id', run, 'tags', ARGV[3], 'created_at', created, unpack(ARGV, 9))
-index_new(run, ARGV[4], redis.call('HGET', KEYS[1], 'tenant'), cjson.decode(ARGV[3]), created)
+redis.call('HSET', KEYS[1], 'run_id', run, 'created_at', created, unpack(ARGV, 9))
+index_new(run, ARGV[4], get(run, 'tenant')[1], cjson.decode(ARGV[3]), created)
 if status == 'failed' then
   set(run, 'finished_at', NOW)
 end

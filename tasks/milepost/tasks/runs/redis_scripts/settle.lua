@@ -5,10 +5,8 @@
 local run, wanted = ARGV[2], ARGV[7]
 local status, intent, checkpoint, due_before = unpack(get(run, 'status', 'intent', 'checkpoint_id',
   'due_before'))
-if checkpoint == ARGV[4] then
-  return 1
-elseif (status ~= 'cancelling' and status ~= 'redirecting') or intent ~= ARGV[3] then
-  return 0
+if (status ~= 'cancelling' and status ~= 'redirecting') or intent ~= ARGV[3] then
+  return checkpoint == ARGV[4] and 1 or 0
 end
 write_log(KEYS[2], KEYS[3], KEYS[4], KEYS[5], run, ARGV[5], ARGV[9], ARGV[10])
 set(run, 'intent', '', 'status_before', '', 'due_before', 0, 'checkpoint_id', ARGV[4], 'at', ARGV[5], 'sequence',
@@ -20,11 +18,12 @@ elseif wanted == 'completed' or wanted == 'cancelled' then
   become(run, wanted, 'stage', '', 'queue', '', 'pause', 0, 'finished_at', NOW)
   retain(run, ARGV[8])
 else
+  redis.call('ZREM', P .. 'struggling', run)
   set(run, 'attempt', 0, 'failures', 0, 'crashes', 0, 'suspicions', 0, 'trial', 0, 'error', '', 'finished_at', 0)
   if wanted == 'paused' then
     become(run, wanted)
     rest(run)
-  elseif wanted == 'scheduled' and redis.call('HGET', KEYS[1], 'pause') ~= '1' then
+  elseif wanted == 'scheduled' then
     become(run, wanted)
     due(run, tonumber(due_before))
   else

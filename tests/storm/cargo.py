@@ -1,0 +1,68 @@
+"""What the runs of a storm do: eight stages that note each of their effects."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from zlib import crc32
+
+from pydantic import BaseModel
+
+from milepost.tasks import Context, Milepost
+from milepost.tasks.settings import TaskSettings
+from support.ledger import Ledger
+
+PIPELINE = "voyage"
+STAGES = tuple(f"leg{number}" for number in range(1, 9))
+_ITEMS = 5
+
+
+class Cargo(BaseModel):
+    """The stages that led here, and the sum of what they counted."""
+
+    done: list[str] = []
+    total: int = 0
+
+
+def arrived() -> Cargo:
+    """What every run has to come to."""
+    return Cargo(done=[*STAGES], total=len(STAGES) * sum(range(_ITEMS)))
+
+
+def build(env: Mapping[str, str]) -> Milepost:
+    """Return the app; ``STORM_LEDGER`` and ``STORM_BURST`` are ours."""
+    settings = {
+        name.removeprefix("MILEPOST_").lower(): value
+        for name, value in env.items()
+        if name.startswith("MILEPOST_")
+    }
+    app = Milepost(settings=TaskSettings.model_validate(settings))
+    ledger = Ledger(Path(env["STORM_LEDGER"]))
+    voyage = app.pipeline(PIPELINE, burst=env.get("STORM_BURST", 0))
+
+    def sail(state: Cargo, ctx: Context) -> Cargo:
+        ledger.append(ctx.run_id, ctx.stage, ctx.attempt)
+        # Between 5 and 105 ms of work, which is as long for every try.
+        pace = (crc32(f"{ctx.run_id}/{ctx.stage}".encode()) % 20 + 1) / 1000
+        counted = ctx.progress or {"total": 0}
+        for item in ctx.track(range(_ITEMS), every=0.02, value=counted):
+            time.sleep(pace)
+            counted["total"] += item
+
+        def pay() -> str:
+            ledger.append(ctx.run_id, f"{ctx.stage} once", ctx.attempt)
+            return "paid"
+
+        ctx.once("pay", pay)
+        ledger.append(ctx.run_id, f"{ctx.stage} plain", ctx.attempt)
+        return Cargo(done=[*state.done, ctx.stage], total=state.total + counted["total"])
+
+    for name in STAGES:
+        voyage.stage(name=name)(sail)
+    return app
+
+
+if "STORM_LEDGER" in os.environ:
+    app = build(os.environ)
