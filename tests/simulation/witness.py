@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .world import World
 
 _ENDED = (RunStatus.COMPLETED, RunStatus.CANCELLED)
+_UNDER_WAY = (RunStatus.REDIRECTING, RunStatus.DELETING)
 _SILENT = frozenset({"get", "get_many", "find", "now", "note", "notes", "kept", "counts"})
 
 
@@ -207,7 +208,7 @@ class Witness:
             self._moved(name, args, before, after)
         elif before.timeline == after.timeline and not after.nonce:
             self._counted(name, before, after)
-        if before.status in _ENDED and after.status not in (*_ENDED, RunStatus.REDIRECTING):
+        if before.status in _ENDED and after.status not in (*_ENDED, *_UNDER_WAY):
             raise self.broken("I6", f"{run_id} was {before.status}, and is {after.status}")
         if after.status is RunStatus.FAILED and before.status is not RunStatus.FAILED:
             self._died(name, before, after)
