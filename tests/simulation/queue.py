@@ -61,7 +61,9 @@ class SimulatedOutbox:
             return None
         return Push(queue, json.dumps(asdict(step)))
 
-    def publish(self, task: str, step: Step, queue: str, priority: int) -> None:
+    def publish(
+        self, task: str, step: Step, queue: str, priority: int, *, ahead: bool = False
+    ) -> None:
         """Put the message on its queue; it may be there even if this raises."""
         pause("queue.publish")
         if not self._process.is_alive:

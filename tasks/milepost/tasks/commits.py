@@ -189,6 +189,7 @@ class Committer:
                 queue=routed.queue,
                 priority=routed.priority,
                 published_at=0,
+                attempt=0,
             )
             self._runtime.dispatch.publish(after, reach=self._reach)
         return f"{how}advanced to {routed.stage}"

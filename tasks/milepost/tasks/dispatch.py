@@ -47,6 +47,7 @@ class Dispatch:
     ) -> bool:
         """Put the message of the step due on the queue; False if the run has moved on.
 
+        A stage that is begun again goes ahead of all that wait, where the broker is a Redis.
         Dying in it, or a broker that is away, costs no more than the reconciler's next look.
         """
         patience_ms = self._patience_ms if patience_ms is None else patience_ms
@@ -54,7 +55,11 @@ class Dispatch:
         if push is None:
             try:
                 self._outbox.publish(
-                    f"{head.pipeline}.{head.stage}", head.step, head.queue, head.priority
+                    f"{head.pipeline}.{head.stage}",
+                    head.step,
+                    head.queue,
+                    head.priority,
+                    ahead=head.attempt > 0,
                 )
             except self._outbox.errors as error:
                 logger.warning(

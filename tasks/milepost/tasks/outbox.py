@@ -107,9 +107,30 @@ class Outbox:
             template = self._templates[place] = _Template.of(*caught)
         return template.fill(step)
 
-    def publish(self, task: str, step: Step, queue: str, priority: int) -> None:
-        """Publish the message through Celery; it may be on the queue even if this raises."""
+    def publish(
+        self, task: str, step: Step, queue: str, priority: int, *, ahead: bool = False
+    ) -> None:
+        """Publish the message through Celery; it may be on the queue even if this raises.
+
+        Args:
+            ahead: Whether it is to be taken before all that wait. Only Redis has a place for that.
+        """
+        if ahead:
+            with self._celery.connection_or_acquire() as connection:
+                if self._put_ahead(connection.default_channel, task, step, queue, priority):
+                    return
         self._send(task, step, queue, priority)
+
+    def _put_ahead(self, channel: Any, task: str, step: Step, queue: str, priority: int) -> bool:
+        if not isinstance(channel, kombu_redis.Channel):
+            return False
+        caught = self._capture(task, step, queue, priority)
+        if caught is None:
+            return False
+        key = caught[0].removeprefix(channel.global_keyprefix)
+        with channel.conn_or_acquire() as client:
+            client.rpush(key, json.dumps(caught[1]))
+        return True
 
     def _send(self, task: str, step: Step, queue: str, priority: int, **options: Any) -> None:
         self._celery.send_task(

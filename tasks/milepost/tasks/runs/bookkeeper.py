@@ -68,8 +68,11 @@ class Bookkeeper(BookedCommands):
             return Claim(head, bid.nonce, book.read_log(head.key) if head.at else None)
 
         claim_or_not = self.work(claim, step.run_id)
-        if isinstance(claim_or_not, Claim) and claim_or_not.head.published_at:
-            head = claim_or_not.head
+        if not isinstance(claim_or_not, Claim):
+            return claim_or_not
+        head = claim_or_not.head
+        # A message that went ahead says nothing of those before which it was published.
+        if head.published_at and head.attempt == 1:
             self.note_flow(head.queue, head.priority, head.published_at)
         return claim_or_not
 

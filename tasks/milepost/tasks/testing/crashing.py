@@ -80,7 +80,9 @@ class _NoBroker(Outbox):
     def render(self, task: str, step: Step, queue: str, priority: int) -> Push | None:
         return None
 
-    def publish(self, task: str, step: Step, queue: str, priority: int) -> None:
+    def publish(
+        self, task: str, step: Step, queue: str, priority: int, *, ahead: bool = False
+    ) -> None:
         return
 
     def waiting(self, queue: str) -> int | None:

@@ -101,6 +101,21 @@ class Looking(RunStoreCase):
         assert set(newest) == {("celery", 0)}
         assert max(published) - 500 <= newest["celery", 0] <= max(published)
 
+    def test_a_stage_that_is_begun_again_does_not_tell_of_its_publication(
+        self, store: RunStore
+    ) -> None:
+        """Its message went ahead of others, which are not lost for that."""
+        head = created(store, new_head())
+        claim = claimed(store, head)
+        before = store.look().newest
+        store.bury(claim.head.owner, "child")
+        freed = read(store, head.run_id)
+        self.eventually(lambda: store.now() > claim.head.claimed_at + 5)
+        assert store.requeue(freed, push=new_push("go"), published=True, patience_ms=60_000)
+        again = claimed(store, freed)
+        assert again.head.published_at > claim.head.claimed_at
+        assert store.look().newest == before
+
     def test_requeueing_publishes_once(self, store: RunStore) -> None:
         head = created(store)
         assert store.requeue(head, push=new_push("go"), published=True, patience_ms=60_000)

@@ -184,9 +184,10 @@ local function holds(run, token, nonce)
   return stands[1] == token and stands[2] == nonce and nonce ~= ''
 end
 
-local function push(queue, payload)
+-- Workers take from the right. Who goes ahead has waited already: for its stage, which is begun again.
+local function push(queue, payload, ahead)
   if queue ~= '' then
-    redis.call('LPUSH', queue, payload)
+    redis.call(ahead and 'RPUSH' or 'LPUSH', queue, payload)
     return NOW
   end
   return 0

@@ -2,9 +2,9 @@
 -- KEYS: head, log headers, log bodies
 -- ARGV: P, max crashes, run, timeline, lane, sequence, stage, owner, nonce, ordinal, worker, lapse
 local run, nonce, worker = ARGV[3], ARGV[9], ARGV[11]
-local status, timeline, lane, sequence, stage, held, trial, at, queue, priority, published =
+local status, timeline, lane, sequence, stage, held, trial, at, queue, priority, published, attempt =
   unpack(get(run, 'status', 'timeline', 'lane', 'sequence', 'stage', 'nonce', 'trial', 'at', 'queue', 'priority',
-    'published_at'))
+    'published_at', 'attempt'))
 
 local function claimed()
   return {
@@ -45,7 +45,8 @@ if trial == '1' then
   redis.call('SET', dock(worker), key(run))
 end
 
-if tonumber(published) > 0 then
+-- A message that went ahead says nothing of those before which it was published.
+if tonumber(published) > 0 and attempt == '0' then
   redis.call('ZADD', P .. 'flow', 'GT', published, queue .. '\n' .. priority)
 end
 give(run, ARGV[8], nonce, ARGV[10], worker, ARGV[12])

@@ -8,5 +8,5 @@ end
 unclaim(run)
 set(run, 'last_cause', 'leaving', 'last_nonce', ARGV[4])
 local paused = redis.call('HGET', KEYS[1], 'pause') == '1'
-enqueue(run, paused and 0 or push(ARGV[5], ARGV[6]), NOW + ARGV[7])
+enqueue(run, paused and 0 or push(ARGV[5], ARGV[6], true), NOW + ARGV[7])
 return 'queued'
