@@ -116,19 +116,14 @@ class _Tries(Retry):
 
     _under_way = False
 
-    def call_with_retry(
-        self,
-        do: Callable[[], T],
-        fail: Callable[[Exception], Any] | Callable[[Exception, int], Any],
-        is_retryable: Callable[[Exception], bool] | None = None,
-        with_failure_count: bool = False,
-    ) -> T:
+    def call_with_retry(self, do: Callable[[], T], *how: Any, **named: Any) -> T:
         # A connection has its own copy of this, and is used by one thread at a time.
         if self._under_way:
             return do()
         self._under_way = True
         try:
-            result: T = super().call_with_retry(do, fail, is_retryable, with_failure_count)
+            # What else there is differs between the releases of redis-py.
+            result: T = super().call_with_retry(do, *how, **named)
             return result
         finally:
             self._under_way = False
