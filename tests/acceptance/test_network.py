@@ -73,19 +73,19 @@ def test_a_run_store_that_does_not_answer_in_time(arena: Arena, proxy: TcpProxy,
 @pytest.mark.fault("F32")
 def test_a_worker_that_is_cut_from_the_run_store(arena: Arena, proxy: TcpProxy) -> None:
     """It knows by its own clock that its claims are lost, before another worker is given them."""
-    trap = arena.trap("inside")
-    env = {**way_to_runs(arena, proxy), "TEST_QUEUE": "victim", **trap.env}
+    cut_off, in_its_place = arena.trap("inside"), arena.trap("inside")
+    env = {**way_to_runs(arena, proxy), "TEST_QUEUE": "victim", **cut_off.env}
     with (
         arena.app("victim") as app,
         arena.worker(concurrency=2, env=env) as victim,
-        arena.worker("threads", 2) as worker,
+        arena.worker("threads", 2, env=in_its_place.env) as worker,
     ):
         victim.wait_ready()
         worker.wait_ready()
         watching = app.start("watching", Trail())
         relay = app.start("relay", Trail())
         eventually(lambda: arena.ledger.entries(watching.id), 15, "the stage begun")
-        trap.wait_reached()
+        cut_off.wait_reached()
         Rescuer(worker).take_over(app, "victim")
 
         proxy.hold()
@@ -94,14 +94,17 @@ def test_a_worker_that_is_cut_from_the_run_store(arena: Arena, proxy: TcpProxy) 
         noted = arena.ledger.entries(watching.id)
         assert [effect.stage for effect in noted] == ["watch", "lost", "watch"]
         victim.wait_for_log("Stopped: the claim on stage watch is gone.")
-        relay.wait(20)
-        trap.release()
+        in_its_place.wait_reached(20)
+        cut_off.release()
         victim.wait_for_log("Trying again in")
-        before = relay.checkpoints()
+        assert [found.stage for found in relay.checkpoints()] == ["first", None]
+        in_its_place.release()
+        relay.wait(20)
+        stands = relay.checkpoints()
         proxy.pass_on()
         victim.wait_for_log("Stopped: the claim on stage second is gone.")
 
-        assert relay.checkpoints() == before
+        assert relay.checkpoints() == stands
         arena.checker(app).judge(
             relay, state=DONE, stages=STAGES, executions={"second": 2}, queues=QUEUES
         )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict
 from threading import Barrier
 from typing import TypeAlias
 
@@ -188,6 +188,14 @@ CALLS: tuple[Callable[[RunStore], Prepared], ...] = (
 )
 
 
+ITS_OWN = {
+    *("run_id", "checkpoint_id", "nonce", "last_nonce", "owner", "ordinal", "intent"),
+    *("created_at", "updated_at", "finished_at", "published_at", "claimed_at", "kept_at"),
+    *("worked_ms", "wasted_ms", "due_before"),
+}
+"""Names and times, which no two runs have in common."""
+
+
 def opened(url: str, retries: int = 0) -> RedisRunStore:
     return RedisRunStore(
         url,
@@ -210,20 +218,17 @@ def proxy(redis_server: RedisServer) -> Iterator[TcpProxy]:
         yield proxy
 
 
-def where_it_stands(store: RunStore, run_id: str) -> Head | None:
-    """The head but for what is a run's own: names, and times."""
+def where_it_stands(store: RunStore, run_id: str) -> dict[str, object] | None:
+    """The head but for what is each run's own."""
     head = store.get(run_id)
-    return head and replace(
-        head,
-        **dict.fromkeys(("run_id", "checkpoint_id", "nonce", "last_nonce", "owner", "intent"), ""),
-        **dict.fromkeys(("ordinal", "created_at", "updated_at", "finished_at", "published_at"), 0),
-        **dict.fromkeys(("claimed_at", "kept_at", "worked_ms", "wasted_ms", "due_before"), 0),
-    )
+    if head is None:
+        return None
+    return {name: value for name, value in asdict(head).items() if name not in ITS_OWN}
 
 
 def undisturbed(
     prepare: Callable[[RunStore], Prepared], near: RedisRunStore, far: RunStore
-) -> tuple[Head | None, int]:
+) -> tuple[dict[str, object] | None, int]:
     """Where a call leads, and how many messages it pushes. *far* has an open connection then."""
     run_id, call = prepare(near)
     call(far)

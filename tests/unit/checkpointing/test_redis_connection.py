@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -235,7 +235,7 @@ def test_a_server_that_vanishes_is_waited_for_as_often_as_said(
 
     settings = CheckpointSettings(store_timeout_seconds=1, store_retries=2)
     with RedisServer() as server, RedisCheckpointStore(server.url, settings) as store:
-        calls = {
+        calls: dict[str, Callable[[], object]] = {
             "script": lambda: store.latest("run"),
             "command": lambda: store.client.echo("hello"),
         }
