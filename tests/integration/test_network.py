@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from threading import Barrier
 from typing import TypeAlias
 
@@ -15,8 +15,8 @@ import pytest
 from milepost.checkpointing import CheckpointKey, Unavailable
 from milepost.checkpointing.ids import new_checkpoint_id
 from milepost.tasks import TaskSettings
-from milepost.tasks.head import Head
-from milepost.tasks.runs.base import RunStore
+from milepost.tasks.head import Head, RunStatus
+from milepost.tasks.runs.base import Claim, Look, RunStore
 from milepost.tasks.runs.redis import RedisRunStore
 from milepost.tasks.testing.case import (
     QUEUE_KEY,
@@ -96,7 +96,7 @@ def hand_back(store: RunStore) -> Prepared:
 def put_off(store: RunStore) -> Prepared:
     held = claimed(store)
     return held.head.run_id, lambda far: far.put_off(
-        held.head, nonce=held.nonce, delay_ms=60_000, error='{"type": "E"}', ran=True
+        held.head, nonce=held.nonce, delay_ms=60_000, error='{"type": "E"}', ran=False
     )
 
 
@@ -175,6 +175,27 @@ def delete(store: RunStore) -> Prepared:
     return run_id, lambda far: far.delete(head)
 
 
+def mark(store: RunStore) -> Prepared:
+    head = resumable(store)
+    return head.run_id, lambda far: far.mark(head)
+
+
+def unmark(store: RunStore) -> Prepared:
+    head = resumable(store)
+    store.mark(head)
+    return head.run_id, lambda far: far.unmark(head)
+
+
+def reinstate(store: RunStore) -> Prepared:
+    head = replace(new_head(), status=RunStatus.QUEUED, token=7)
+    return head.run_id, lambda far: far.reinstate(head)
+
+
+def set_budget(store: RunStore) -> Prepared:
+    head = created(store)
+    return head.run_id, lambda far: far.set_budget(head, '{"usd": 1}', "call")
+
+
 def resumable(store: RunStore) -> Head:
     head = created(store)
     store.pause(head.run_id)
@@ -184,8 +205,15 @@ def resumable(store: RunStore) -> Head:
 CALLS: tuple[Callable[[RunStore], Prepared], ...] = (
     *(create, claim, advance, advance_and_claim, complete, save, spend, fail, set_aside),
     *(hand_back, put_off, divert, beat, beat_that_frees, bury, look, requeue, pause, resume),
-    *(retry, begin_to_cancel, cancel, delete),
+    *(retry, begin_to_cancel, cancel, delete, mark, unmark, reinstate, set_budget),
 )
+AGAIN: dict[Callable[[RunStore], Prepared], object] = {
+    create: "what stands",
+    bury: [],
+    look: [],
+    requeue: False,
+}
+"""What is answered to a call that was done already, where that is not the same."""
 
 
 ITS_OWN = {
@@ -226,15 +254,32 @@ def where_it_stands(store: RunStore, run_id: str) -> dict[str, object] | None:
     return {name: value for name, value in asdict(head).items() if name not in ITS_OWN}
 
 
+def in_brief(answer: object, run_id: str) -> object:
+    """An answer but for names."""
+    match answer:
+        case Claim():
+            return "a claim"
+        case Head():
+            return "what stands"
+        case Look():
+            return [head.run_id for head in answer.heads if head.run_id == run_id]
+        case list():
+            return ["the run" for each in answer if each == run_id]
+    return answer
+
+
 def undisturbed(
     prepare: Callable[[RunStore], Prepared], near: RedisRunStore, far: RunStore
-) -> tuple[dict[str, object] | None, int]:
-    """Where a call leads, and how many messages it pushes. *far* has an open connection then."""
+) -> tuple[dict[str, object] | None, int, object]:
+    """Where a call leads, how many messages it pushes, and what is answered to it when it was done.
+
+    *far* has an open connection then.
+    """
     run_id, call = prepare(near)
-    call(far)
+    answer = in_brief(call(far), run_id)
     pushed = near.client.llen(QUEUE_KEY)
     assert isinstance(pushed, int)
-    return where_it_stands(near, run_id), pushed
+    return where_it_stands(near, run_id), pushed, AGAIN.get(prepare, answer)
 
 
 @pytest.mark.fault("F33")
@@ -247,14 +292,14 @@ def test_a_reply_that_does_not_come(
 ) -> None:
     """What was asked for is done; asked for again, it comes to the same."""
     with closing(opened(proxy.url(redis_url))) as far:
-        stands, pushed = undisturbed(prepare, near, far)
+        stands, pushed, answer = undisturbed(prepare, near, far)
         run_id, call = prepare(near)
         proxy.hold("replies")
         with pytest.raises(Unavailable):
             call(far)
         eventually(lambda: where_it_stands(near, run_id) == stands, what="the request's arrival")
         proxy.pass_on()
-        call(far)
+        assert in_brief(call(far), run_id) == answer
         assert where_it_stands(near, run_id) == stands
         assert near.client.llen(QUEUE_KEY) == 2 * pushed
 
@@ -269,10 +314,10 @@ def test_a_reply_that_is_cut(
 ) -> None:
     """The store itself asks again, and nobody notices."""
     with closing(opened(proxy.url(redis_url), retries=1)) as far:
-        stands, pushed = undisturbed(prepare, near, far)
+        stands, pushed, answer = undisturbed(prepare, near, far)
         run_id, call = prepare(near)
         proxy.cut_after(2)
-        call(far)
+        assert in_brief(call(far), run_id) == answer
         assert where_it_stands(near, run_id) == stands
         assert near.client.llen(QUEUE_KEY) == 2 * pushed
 
