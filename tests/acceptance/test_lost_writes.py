@@ -11,7 +11,7 @@ import redis
 
 from acceptance.arena import Arena
 from acceptance.pipelines import STAGES, Trail
-from milepost.tasks import Milepost, Run
+from milepost.tasks import Milepost, Run, TaskSettings
 from milepost.tasks.runs import Advance, Claim
 from milepost.tasks.runs.redis import RedisRunStore
 from milepost.tasks.testing.case import claimed, commit_of
@@ -110,7 +110,7 @@ def test_a_replica_is_promoted_too_early(
         opened(tmp_path, proxy.url(store.url), log) as arena,
         arena.app() as app,
         closing(RedisRunStore(store.url)) as old,
-        closing(RedisRunStore(replica.url)) as new,
+        closing(RedisRunStore(replica.url, TaskSettings(heartbeat_lapse_seconds=60))) as new,
     ):
         run = app.start("relay", Trail())
         eventually(lambda: new.get(run.id) == run.head, what="the replica has the run")
@@ -127,8 +127,13 @@ def test_a_replica_is_promoted_too_early(
             late = Claim(seen, seen.nonce)
             assert old.advance(late, commit_of(late, "fourth")) is Advance.ADVANCED
             assert run.progress == (0, 4)
+            # Who holds it on the new one has the very token, and another nonce.
+            while (held := claimed(new, run.head)).token < seen.token:
+                assert new.hand_back(held, None)
             trap.release()
             eventually(lambda: any(end in worker.text() for end in REFUSED), 15, worker.text)
+            assert (run.head.token, run.head.nonce) == (seen.token, held.nonce)
+            assert new.bury(held.head.owner, "leaving") == [run.id]
             # Where nobody had told the worker yet, its checkpoint came in time, and is adopted.
             judge(arena, app, run, replica, log, third={1, 2})
             if log != "elsewhere":
