@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -130,6 +131,18 @@ def build(env: Mapping[str, str]) -> Milepost:
         if ctx.attempt == 1:
             eventually(lambda: ctx.stopping, 30)
             ctx.hand_back()
+        return Trail(done=[*state.done, ctx.stage])
+
+    watching = app.pipeline("watching")
+
+    @watching.stage
+    def watch(state: Trail, ctx: Context) -> Trail:
+        ledger.append(ctx.run_id, ctx.stage, ctx.attempt)
+        if ctx.attempt == 1:
+            while not ctx.cancelled:
+                time.sleep(0.001)
+            ledger.append(ctx.run_id, "lost", ctx.attempt)
+            ctx.check()
         return Trail(done=[*state.done, ctx.stage])
 
     return app

@@ -308,7 +308,8 @@ def test_a_bulk_command_ends_with_its_server(app: Milepost) -> None:
             began = time.monotonic()
         finally:
             server.__exit__()
-        assert time.monotonic() - began < 4
+        # The next one would have been due in ten.
+        assert time.monotonic() - began < 8
         assert (asked.result().done, asked.result().complete) == (1, False)
 
 

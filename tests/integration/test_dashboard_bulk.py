@@ -169,7 +169,8 @@ def test_a_job_is_stopped(board: Dashboard, chosen: str) -> None:
         assert bob.post(f"{job}/stop").headers["location"] == job
 
         ends(visitor, job, "Stopped by bob.")
-        assert time.monotonic() - began < 5
+        # The next one would have been due in ten.
+        assert time.monotonic() - began < 9
     assert statuses(board, 4).count(RunStatus.PAUSED) == 1
     assert board.app.runs.kept("bulk-stop") == {}
 

@@ -46,6 +46,15 @@ class Code:
                 formerly=[FORMERLY[stage]] if stage in FORMERLY else [],
             )(self._body(stage))
 
+    def names(self, stage: str | None) -> str | None:
+        """Return what this version calls a stage of any; of one that it does not know, the empty string."""
+        plan = PLANS[self.version]
+        if stage is None or stage in plan:
+            return stage
+        return next(
+            (now for now, former in FORMERLY.items() if former == stage and now in plan), ""
+        )
+
     def _body(self, stage: str) -> Callable[[Any, Context], Any]:
         def body(state: Any, ctx: Context) -> Any:
             assert self.world is not None

@@ -43,8 +43,9 @@ class Facts:
 
     log: dict[tuple[str, str], tuple[bytes, bytes]] = field(default_factory=dict)
     """Header and body of each record that stands, by run and path."""
-    written: dict[tuple[str, str, int], tuple[int, str | None]] = field(default_factory=dict)
-    """When a stage's commit was written, and which is due behind it: by checkpoint, stage and timeline."""
+    written: dict[tuple[str, str, int], tuple[int, str, str | None]] = field(default_factory=dict)
+    """When a stage's commit was written, and as it calls it the stage and the one due behind it: by
+    checkpoint, stage and timeline."""
     kept: dict[Place, int] = field(default_factory=dict)
     """When the result of a stage's effect was kept."""
     committed: dict[Place, int] = field(default_factory=dict)

@@ -119,8 +119,8 @@ MUTATIONS = (
     Mutation(
         "intents are completed by other code",
         TASKS + "intents.py",
-        "        name = pipeline.due_now(stage)\n",
-        "        name = pipeline.stages[stage].name\n",
+        'stage = pipeline.stages.get(pipeline.due_now(wanted) or "", pipeline.first)',
+        "stage = pipeline.stages[wanted]",
     ),
     Mutation(
         "an intent raises the token",
@@ -141,8 +141,8 @@ MUTATIONS = (
     Mutation(
         "probe of the next number",
         TASKS + "run_log.py",
-        "if record is not None and record.key != head.key:",
-        "if False and record is not None:",
+        "record = self._log.latest(head.run_id, lane=head.lane)",
+        "record = None",
     ),
     Mutation(
         "self-fencing",

@@ -112,10 +112,13 @@ class Witness:
         done = self.facts.committed.get(place)
         if done is not None and done < given.order:
             raise self.broken("I4", f"stage {stage} of {run_id} was committed, and runs again")
-        stands, due = self.facts.written.get((*place, given.timeline), (self.order, None))
+        stands, was, due = self.facts.written.get(
+            (*place, given.timeline), (self.order, stage, None)
+        )
         following = process.code.pipeline.following(stage)
-        # What has another stage to follow than the code has now is not adopted: see `RunLog.adoptable`.
-        same = due == (following and FORMERLY.get(following.name, following.name))
+        # What the code here would not have written is not adopted: see `RunLog.adoptable`.
+        would = (stage, following and following.name)
+        same = (process.code.names(was), process.code.names(due)) == would
         if stands < given.order and same:
             raise self.broken("I4", f"stage {stage} of {run_id} was written, and runs again")
         return given
@@ -168,8 +171,8 @@ class Witness:
             return
         self.records[metadata.checkpoint_id] = Written(metadata, checkpoint.state)
         if metadata.note is None and place.stage and place.checkpoint_id:
-            due = FORMERLY.get(metadata.next_stage or "", metadata.next_stage)
-            self.facts.written[(*place, metadata.timeline)] = self.order, due
+            written = (self.order, metadata.stage or "", metadata.next_stage)
+            self.facts.written[(*place, metadata.timeline)] = written
             self.facts.commits[key] = (*place, metadata.timeline)
 
     def removed(self, run_id: str, path: str | None = None) -> None:

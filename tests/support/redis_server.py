@@ -26,6 +26,7 @@ class RedisServer(Server):
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="milepost-redis-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._kept = Path(f"{self.folder}-kept")
 
     @property
     def url(self) -> str:
@@ -81,10 +82,23 @@ class RedisServer(Server):
             self._process.wait()
         self._process = None
 
+    def snapshot(self) -> None:
+        """Keep what is on the disk now, for `rewind`."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+        shutil.copytree(self.folder, self._kept)
+
+    def rewind(self) -> None:
+        """Go back to the last snapshot, as a power cut does to what was not flushed."""
+        self.kill()
+        shutil.rmtree(self.folder)
+        shutil.copytree(self._kept, self.folder)
+        self.start()
+
     def close(self) -> None:
         """End the server and remove its data."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._kept, ignore_errors=True)
 
     def _wait_until_ready(self, seconds: float = 15.0) -> None:
         assert self._process is not None

@@ -103,8 +103,30 @@ def _ours(settings: CheckpointSettings) -> dict[str, Any]:
         "socket_timeout": settings.store_timeout_seconds,
         "socket_connect_timeout": settings.store_timeout_seconds,
         "health_check_interval": 30,
-        "retry": Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), settings.store_retries),
+        "retry": _Tries(ExponentialWithJitterBackoff(base=0.02, cap=0.5), settings.store_retries),
     }
+
+
+class _Tries(Retry):
+    """The tries of a call, those of the connection it needs among them.
+
+    Of themselves they multiply: each try of a command whose connection is lost connects as often again, and a
+    host that is gone without a word takes a time-out each time.
+    """
+
+    _under_way = False
+
+    def call_with_retry(self, do: Callable[[], T], *how: Any, **named: Any) -> T:
+        # A connection has its own copy of this, and is used by one thread at a time.
+        if self._under_way:
+            return do()
+        self._under_way = True
+        try:
+            # What else there is differs between the releases of redis-py.
+            result: T = super().call_with_retry(do, *how, **named)
+            return result
+        finally:
+            self._under_way = False
 
 
 def same_redis(client: Any, settings: CheckpointSettings | None = None) -> tuple[str, redis.Redis]:

@@ -285,6 +285,7 @@ class Engine:
 
     def _refused(self, refusal: Refusal, step: Step) -> str:
         if refusal is Refusal.AHEAD:
+            self._observers.came_ahead()
             logger.error(
                 "Run %s: a message names checkpoint %d of timeline %d, which the run store does not "
                 "know. The store went back in time, or the message is forged; the run goes on from "

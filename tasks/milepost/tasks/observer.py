@@ -69,6 +69,9 @@ class Observer:
     def put_aside(self) -> None:
         """A message that is none was put aside."""
 
+    def came_ahead(self) -> None:
+        """A message names a step that its run has not come to: the run store went back, or it is forged."""
+
 
 NOBODY = Observer()
 
@@ -127,6 +130,10 @@ class Observers(Observer):
     def put_aside(self) -> None:
         for each in self._all:
             _told(each.put_aside)
+
+    def came_ahead(self) -> None:
+        for each in self._all:
+            _told(each.came_ahead)
 
 
 def outcome_of(said: str) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -218,6 +218,34 @@ def test_a_store_outlives_a_restart_of_its_server() -> None:
         with redis.Redis.from_url(server.url) as admin:
             admin.script_flush()
         store.put(make_record("run", 2))
+
+
+@pytest.mark.fault("F31")
+@pytest.mark.parametrize("call", ["script", "command"])
+def test_a_server_that_vanishes_is_waited_for_as_often_as_said(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Connecting again belongs to the tries of a call, and does not multiply them."""
+    tries = 0
+
+    def connect(_: redis.Connection) -> None:
+        nonlocal tries
+        tries += 1
+        raise TimeoutError
+
+    settings = CheckpointSettings(store_timeout_seconds=1, store_retries=2)
+    with RedisServer() as server, RedisCheckpointStore(server.url, settings) as store:
+        calls: dict[str, Callable[[], object]] = {
+            "script": lambda: store.latest("run"),
+            "command": lambda: store.client.echo("hello"),
+        }
+        calls[call]()
+        with redis.Redis.from_url(server.url) as admin:
+            admin.client_kill_filter(_type="normal", skipme=True)
+        monkeypatch.setattr(redis.Connection, "_connect", connect)
+        with pytest.raises((Unavailable, redis.TimeoutError)):
+            calls[call]()
+        assert tries <= 3
 
 
 def test_the_layout_of_shards_never_changes() -> None:

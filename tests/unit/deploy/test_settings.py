@@ -20,8 +20,8 @@ _NAME = re.compile(r"MILEPOST_[A-Z][A-Z0-9_]*")
 
 def _known() -> set[str]:
     """All settings there are, and what the command line reads beside them."""
-    for path in ROOT.glob("*/milepost/*/settings.py"):
-        import_module(f"milepost.{path.parent.name}.settings")
+    for path in ROOT.glob("*/milepost/**/settings.py"):
+        import_module(".".join(path.relative_to(ROOT).with_suffix("").parts[1:]))
     pending, fields = [Environment], set()
     while pending:
         each = pending.pop()

@@ -84,6 +84,10 @@ ASIDE = Metric(
     "milepost_messages_put_aside_total", "counter", "worker", (),
     "Messages that no task could be made of.",
 )  # fmt: skip
+AHEAD = Metric(
+    "milepost_messages_ahead_total", "counter", "worker", (),
+    "Messages of steps that their runs have not come to: the run store went back, or they are forged.",
+)  # fmt: skip
 LOOK_AGE = Metric(
     "milepost_reconciler_look_age_seconds", "gauge", "worker", (),
     "Time since this worker last looked after runs with success.",
@@ -119,7 +123,7 @@ OLDEST_DUE = Metric(
 
 CATALOGUE = (
     TRIES, DURATION, BYTES, RECOVERIES, DEAD_LETTERED, LOOKS, PUBLISHED, REPUBLISHED, UNHEARD, LAPSES, ASIDE,
-    LOOK_AGE, READY, STOPPING, RUNS, QUEUE_DEPTH, QUEUE_AGE, WORKERS, DEAD_LETTERS, OLDEST_DUE,
+    AHEAD, LOOK_AGE, READY, STOPPING, RUNS, QUEUE_DEPTH, QUEUE_AGE, WORKERS, DEAD_LETTERS, OLDEST_DUE,
 )  # fmt: skip
 """All metrics there are: boards and alerts use no others."""
 
@@ -148,6 +152,7 @@ class WorkerMetrics(Observer):
         self._recoveries, self._dead_lettered = counter(RECOVERIES), counter(DEAD_LETTERED)
         self._looks, self._published = counter(LOOKS), counter(PUBLISHED)
         self._republished, self._aside = counter(REPUBLISHED), counter(ASIDE)
+        self._ahead = counter(AHEAD)
         self._unheard, self._lapses = counter(UNHEARD), counter(LAPSES)
         self._duration = Histogram(
             DURATION.name, DURATION.help, DURATION.labels, registry=registry, buckets=_BUCKETS
@@ -200,3 +205,7 @@ class WorkerMetrics(Observer):
     def put_aside(self) -> None:
         with self._lock:
             self._aside.inc()
+
+    def came_ahead(self) -> None:
+        with self._lock:
+            self._ahead.inc()

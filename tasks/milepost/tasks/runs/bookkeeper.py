@@ -193,7 +193,7 @@ class Bookkeeper(BookedCommands):
             head = book.get(claim.head.run_id)
             if head is None or not _holds(head, claim):
                 return None
-            return book.change(head.run_id, timeline=head.timeline + 1).timeline
+            return book.change(head.run_id, timeline=claim.head.timeline + 1).timeline
 
         return self.work(divert, claim.head.run_id)
 

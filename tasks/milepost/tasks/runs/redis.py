@@ -232,7 +232,8 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         return bool(self._run("set_budget", head.run_id, args))
 
     def divert(self, claim: Claim) -> int | None:
-        return self._run("divert", claim.head.run_id, [claim.token, claim.nonce]) or None
+        args = [claim.token, claim.nonce, claim.head.timeline]
+        return self._run("divert", claim.head.run_id, args) or None
 
     def beat(self, owner: str, held: Collection[str], as_of: int, *, leaving: bool) -> set[str]:
         args = [owner, self._lapse_ms, as_of, int(leaving), len(ALL_PREFIXES), *ALL_PREFIXES, *held]

@@ -183,6 +183,7 @@ class Committing(RunStoreCase):
         assert read(store, claim.head.run_id) == claim.head
         assert self.messages(store) == []
         timeline = store.divert(claim)
+        assert store.divert(claim) == timeline
         assert timeline == 1
         claim = replace(claim, head=replace(claim.head, timeline=timeline))
         commit = commit_of(claim)
