@@ -171,3 +171,26 @@ def test_a_reply_that_is_lost_is_an_effect(world: World) -> None:
 
     assert isinstance(task.outcome, Unavailable)
     assert world.heads()["r0"].status is RunStatus.RUNNING
+
+
+@pytest.mark.fault("F60")
+def test_a_look_that_takes_longer_than_its_lease_leaves_the_rest_to_others(world: World) -> None:
+    """Else each of many who look would publish all that the slowest have not come to yet."""
+    for number in range(1, 4):
+        world.weather.arm("queue", "before")
+        started = world.operators.start(f"r{number}", number)
+        assert started is not None
+        world.finish(started)
+    assert len(world.queue.messages) == 1
+    world.pass_time(3000)
+    slow = world.look(world.guardians[0])
+    go_on(world, slow, "after runs.requeue")
+    world.pass_time(6000)
+    world.finish(world.look(world.guardians[1]))
+    world.finish(slow)
+
+    assert sorted(message.step.run_id for message in world.queue.messages) == [
+        *("r0", "r1", "r2", "r3")
+    ]
+    come_to_rest(world)
+    assert {head.status for head in world.heads().values()} == {RunStatus.COMPLETED}
