@@ -31,7 +31,7 @@ servers: # What the tests need and no Python package brings: servers, Chromium, 
 	  echo "Not there and not to be installed:$$missing. Tests that need them are skipped (CI: fail)."
 
 test: .venv/installed servers ## Run all tests, on real servers and real worker processes.
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

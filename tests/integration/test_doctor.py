@@ -36,6 +36,7 @@ from milepost.worker.checks.redis_server import (
 )
 from milepost.worker.checks.site import RedisServer as SiteServer
 from milepost.worker.checks.site import Site
+from support.ports import free_port
 from support.redis_server import RedisServer
 from support.s3_server import MotoServer, SeaweedServer, store_url
 from support.waiting import eventually
@@ -179,7 +180,8 @@ class TestRedisServer:
                     assert verdicts(RedisRole, there) == [OK, FAIL]
 
     def test_a_cluster(self) -> None:
-        with RedisServer("--cluster-enabled", "yes") as server:
+        bus = ["--cluster-port", str(free_port())]  # else the port plus 10,000, which may not exist
+        with RedisServer("--cluster-enabled", "yes", *bus) as server:
             with redis.Redis.from_url(server.url) as client:
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
                 eventually(lambda: client.cluster("info")["cluster_state"] == "ok", 10)
