@@ -98,7 +98,8 @@ def test_who_publishes_late_changes_nothing(
 ) -> None:
     """The run has come to its end by others when the message comes, or is noted as published."""
     arena, queue = split_arena, f"late-{point}"
-    trap = arena.trap(point)
+    # What is published belongs to the stage that is due then.
+    trap = arena.trap(point, "second" if point == "advanced" else "third")
     with (
         arena.app(queue) as app,
         arena.worker(env={"TEST_QUEUE": queue, **trap.env}) as sleeper,
@@ -108,6 +109,8 @@ def test_who_publishes_late_changes_nothing(
         pid = trap.wait_reached()
         sleeper.signal_pid(pid, signal.SIGSTOP)
         trap.release()
+        if point == "published":
+            sleeper.wait_for_log("Task relay.third[")
         take_no_more(app, sleeper, queue)
         split_rescuer.take_over(app, queue)
         run.wait(20)

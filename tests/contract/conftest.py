@@ -38,6 +38,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "tasks/milepost/tasks/testing/intending.py"
     "::test_cancelling_stops_commits_and_ends_with_a_checkpoint": ("F56",),
     "tasks/milepost/tasks/testing/listing.py::test_a_forged_cursor_is_refused": ("S8",),
+    "tasks/milepost/tasks/testing/looking.py::test_requeueing_publishes_once": ("F54",),
+    "tasks/milepost/tasks/testing/looking.py::test_what_one_looker_saw_is_leased": ("F54",),
     "tasks/milepost/tasks/testing/suspects.py"
     "::test_a_child_that_died_counts_until_the_run_is_set_aside": ("F18",),
     "tasks/milepost/tasks/testing/suspects.py"
