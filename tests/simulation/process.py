@@ -41,6 +41,8 @@ class SimulatedProcess(Process):
         self.cut: set[str] = set()
         """Which of ``runs``, ``log`` and ``queue`` it cannot reach."""
         self.next_beat_ms: int | None = None
+        self.heard_ms: int | None = None
+        """When it sent the last of what the store has taken for a sign of life."""
         self.claimed: dict[str, str] = {}
         """The nonce of its last claim, by run."""
         self.skew_seconds = skew_seconds

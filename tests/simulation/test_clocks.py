@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from milepost.tasks import RunStatus
@@ -11,21 +9,10 @@ from milepost.tasks import RunStatus
 from .activity import Activity
 from .calm import come_to_rest
 from .process import SimulatedProcess
-from .world import Setup, World
+from .world import World
 
 HOUR = 3600
 POINTS = ("received", "claimed", "loaded", "ran", "saved", "advanced", "published", "noted")
-
-
-@pytest.fixture(params=[Setup(), Setup(log_in_runs=True, queue_in_runs=True)], ids=["apart", "one"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """Broker, log and run store each on their own, or in one; with a run that has just been started."""
-    made = World(request.param)
-    started = made.operators.start("r0", 0)
-    assert started is not None
-    made.finish(started)
-    yield made
-    made.close()
 
 
 def begin(world: World, worker: SimulatedProcess, until: str) -> Activity:
@@ -59,6 +46,31 @@ def test_a_workers_clock_jumps(world: World, since: str, jump: int) -> None:
     assert (head.status, head.crashes, head.suspicions) == (RunStatus.COMPLETED, 0, 0)
     assert ran(world) == ["a", "b", "c", "d"]
     assert world.clock.ms < 1_700_000_000_000 + 60_000, "nobody waits for a wrong clock"
+
+
+@pytest.mark.fault("F52")
+@pytest.mark.parametrize("jump", [-HOUR, HOUR])
+@pytest.mark.parametrize("since", POINTS)
+def test_a_clock_that_jumps_while_its_worker_sleeps(world: World, since: str, jump: int) -> None:
+    """Whoever wakes knows for how long it was silent; that it writes nothing then, the witness sees."""
+    worker = world.hire()
+    task = begin(world, worker, since)
+    worker.is_frozen = True
+    world.pass_time(10_000)
+    worker.skew_seconds += jump
+    for _ in range(2):
+        world.finish(world.look(world.guardians[0]))
+        world.pass_time(3000)
+    if world.queue.messages:
+        other = begin(world, world.hire(), "ran")
+        worker.is_frozen = False
+        world.finish(task)
+        world.finish(other)
+    come_to_rest(world)
+
+    assert (world.heads()["r0"].status, world.heads()["r0"].stages_done) == (RunStatus.COMPLETED, 4)
+    again = ["a"] if since in ("claimed", "loaded", "ran") else []
+    assert sorted(ran(world)) == [*again, *"abcd"]
 
 
 @pytest.mark.fault("F53")

@@ -93,3 +93,59 @@ def test_commands_race_with_a_step(since: str, fate: str) -> None:
             world.close()
     assert done
     assert refused
+
+
+def stop(world: World, at: RunStatus) -> None:
+    """Let the run stand still, as a pause, a failure or too many deaths let it."""
+    if at is RunStatus.PAUSED:
+        pause = world.operators.command("pause", "r0")
+        assert pause is not None
+        world.finish(pause)
+    elif at is RunStatus.SCHEDULED:
+        world.fates.append("raise")
+        world.finish(world.deliver(0, world.hire()))
+    else:
+        while world.heads()["r0"].status is not at:
+            worker = world.hire()
+            world.go_on(world.deliver(0, worker), "claimed")
+            world.kill(worker, "child")
+            world.finish(world.bury(0, world.guardians[0]))
+            world.finish(world.look(world.guardians[0]))
+    world.queue.messages.clear()
+    assert world.heads()["r0"].status is at
+
+
+@pytest.mark.fault("F57")
+@pytest.mark.parametrize("until", ["after runs.resume", "claimed", "ran", "after runs.advance"])
+@pytest.mark.parametrize(
+    ("at", "name"),
+    [
+        (RunStatus.PAUSED, "resume"),
+        (RunStatus.SCHEDULED, "retry"),
+        (RunStatus.FAILED, "retry"),
+    ],
+)
+def test_the_slower_of_two_who_let_a_run_go_on_changes_nothing(
+    world: World, at: RunStatus, name: str, until: str
+) -> None:
+    """Both have seen it stand still; meanwhile the quicker one's stage has come as far as that."""
+    stop(world, at)
+    slow, quick = (world.operators.command(name, "r0") for _ in range(2))
+    assert slow is not None
+    assert quick is not None
+    world.go_on(slow, "runs.resume")
+    world.go_on(quick, "after runs.resume")
+    if until != "after runs.resume":
+        world.finish(quick)
+        world.go_on(world.deliver(0, world.hire()), until)
+    before = world.heads()["r0"]
+    world.go_on(slow, "after runs.resume")
+
+    assert world.heads()["r0"] == before
+    world.finish(slow)
+    assert slow.outcome is None or isinstance(slow.outcome, Conflict)
+    come_to_rest(world)
+    head = world.heads()["r0"]
+    assert (head.status, head.stages_done) == (RunStatus.COMPLETED, 4)
+    ran = [execution.place.stage for execution in world.witness.executions]
+    assert ran[-4:] == [*"abcd"]

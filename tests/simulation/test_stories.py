@@ -9,7 +9,6 @@ import pytest
 from milepost.checkpointing import Unavailable
 from milepost.tasks import RunStatus
 
-from .activity import Activity
 from .calm import come_to_rest
 from .world import Setup, World
 
@@ -25,13 +24,6 @@ def world() -> Iterator[World]:
     made.close()
 
 
-def go_on(world: World, activity: Activity, until: str) -> None:
-    """Let an activity go on to a point."""
-    while activity.at != until:
-        assert not activity.is_done, f"it never came to {until}"
-        world.step(activity)
-
-
 @pytest.mark.parametrize("since", ["loaded", "ran"])
 def test_who_waits_for_the_log_until_its_claim_is_gone_does_not_write(
     world: World, since: str
@@ -42,14 +34,14 @@ def test_who_waits_for_the_log_until_its_claim_is_gone_does_not_write(
     """
     worker = world.hire()
     task = world.deliver(0, worker)
-    go_on(world, task, since)
-    go_on(world, task, "log.put")
+    world.go_on(task, since)
+    world.go_on(task, "log.put")
     world.weather.away |= {"log", "runs"}
-    go_on(world, task, "asleep")
+    world.go_on(task, "asleep")
     world.pass_time(10_000)
     world.weather.away.clear()
     worker.next_beat_ms = None
-    go_on(world, task, "after runs.beat")
+    world.go_on(task, "after runs.beat")
     come_to_rest(world)
 
     assert world.heads()["r0"].status is RunStatus.COMPLETED
@@ -62,7 +54,7 @@ def test_a_rewind_that_old_code_began_is_ended_by_new_code(world: World) -> None
         world.finish(world.deliver(0, world.workers[0]))
     rewind = world.operators.command("rewind", "r0", choice=1)
     assert rewind is not None
-    go_on(world, rewind, "after log.put")
+    world.go_on(rewind, "after log.put")
     world.kill(rewind.process, "child")
     world.version = "2"
     come_to_rest(world)
@@ -80,7 +72,7 @@ def test_a_rewind_that_new_code_began_waits_for_new_code(world: World) -> None:
         world.finish(world.deliver(0, worker))
     rewind = world.operators.command("rewind", "r0", choice=1)
     assert rewind is not None
-    go_on(world, rewind, "after log.put")
+    world.go_on(rewind, "after log.put")
     world.kill(rewind.process, "child")
     world.kill(worker, "owner")
     world.pass_time(10_000)
@@ -152,7 +144,7 @@ def test_a_dead_process_writes_nothing(world: World) -> None:
     """Nor does any `finally` on its way out: the simulation itself would be wrong."""
     worker = world.hire()
     task = world.deliver(0, worker)
-    go_on(world, task, "ran")
+    world.go_on(task, "ran")
     before = world.heads()
     world.kill(worker, "child")
     world.close()
@@ -184,7 +176,7 @@ def test_a_look_that_takes_longer_than_its_lease_leaves_the_rest_to_others(world
     assert len(world.queue.messages) == 1
     world.pass_time(3000)
     slow = world.look(world.guardians[0])
-    go_on(world, slow, "after runs.requeue")
+    world.go_on(slow, "after runs.requeue")
     world.pass_time(6000)
     world.finish(world.look(world.guardians[1]))
     world.finish(slow)
