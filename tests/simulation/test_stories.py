@@ -112,6 +112,28 @@ def test_a_run_store_that_went_back_behind_what_is_kept_catches_up(thin_world: W
     assert ran == ["a", "b", "c", "d"]
 
 
+@pytest.mark.fault("F71")
+@pytest.mark.parametrize("since", ["advanced", "after runs.get", "runs.delete_behind"])
+def test_who_makes_room_behind_a_commit_that_a_store_forgot_removes_nothing(since: str) -> None:
+    """The run store went back with its log: what would be old behind that commit is all there is now."""
+    world = World(Setup(log_in_runs=True, keep=1))
+    started = world.operators.start("r0", 0)
+    assert started is not None
+    world.finish(started)
+    world.keep_snapshot()
+    task = world.deliver(0, world.hire())
+    world.go_on(task, "advanced")
+    world.go_on(task, since)
+    world.go_back()
+    world.finish(task)
+
+    assert world.heads()["r0"].stage == "a"
+    come_to_rest(world)
+    head = world.heads()["r0"]
+    assert (head.status, head.stages_done) == (RunStatus.COMPLETED, 4)
+    world.close()
+
+
 def test_tokens_go_on_above_those_of_what_is_adopted(world: World) -> None:
     """The run store went back behind claims that came to nothing; later tokens have to tell later claims."""
     world.keep_snapshot()
