@@ -1,5 +1,5 @@
 # Every target sets up what it needs on a machine with Python 3.11 or newer, pip and make.
-.PHONY: help demo test check soak mutations bench storm pictures lock servers clean
+.PHONY: help demo test check soak mutations bench storm endurance pictures lock servers clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN := .venv/bin
 IMAGE_EXTRAS := s3 postgres api flower metrics tracing logs encryption msgpack
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,7 +31,7 @@ servers: # What the tests need and no Python package brings: servers, Chromium, 
 	  echo "Not there and not to be installed:$$missing. Tests that need them are skipped (CI: fail)."
 
 test: .venv/installed servers ## Run all tests, on real servers and real worker processes.
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 40
 
 check: .venv/installed ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .
@@ -50,6 +50,9 @@ bench: .venv/installed ## Measure against plain Celery, as ratios.
 
 storm: .venv/installed servers ## Strike real workers and servers at random: FAULTS=2000 SEED=7.
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m storm $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+
+endurance: .venv/installed servers ## Run STAGES (1000000) stages, and see that nothing has grown.
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m endurance $(if $(STAGES),--stages $(STAGES))
 
 pictures: .venv/installed ## Take the documentation's pictures again (needs chromium and redis-server).
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m pictures.flower

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from milepost.tasks import Context, Milepost
 from milepost.tasks.faultpoints import POINTS
-from milepost.tasks.settings import TaskSettings
+from support.app_settings import settings_of
 from support.ledger import Ledger
 from support.waiting import eventually
 
@@ -73,12 +73,7 @@ def set_clock(ahead_seconds: int) -> None:
 
 def build(env: Mapping[str, str]) -> Milepost:
     """Return the app that *env* describes; what begins with ``TEST_`` is ours."""
-    settings = {
-        name.removeprefix("MILEPOST_").lower(): value
-        for name, value in env.items()
-        if name.startswith("MILEPOST_")
-    }
-    app = Milepost(settings=TaskSettings.model_validate(settings))
+    app = Milepost(settings=settings_of(env))
     if queue := env.get("TEST_QUEUE"):
         app.celery.conf.task_default_queue = queue
     if prefetch := env.get("TEST_PREFETCH"):

@@ -11,7 +11,7 @@ from zlib import crc32
 from pydantic import BaseModel
 
 from milepost.tasks import Context, Milepost
-from milepost.tasks.settings import TaskSettings
+from support.app_settings import settings_of
 from support.ledger import Ledger
 
 PIPELINE = "voyage"
@@ -33,12 +33,7 @@ def arrived() -> Cargo:
 
 def build(env: Mapping[str, str]) -> Milepost:
     """Return the app; ``STORM_LEDGER`` and ``STORM_BURST`` are ours."""
-    settings = {
-        name.removeprefix("MILEPOST_").lower(): value
-        for name, value in env.items()
-        if name.startswith("MILEPOST_")
-    }
-    app = Milepost(settings=TaskSettings.model_validate(settings))
+    app = Milepost(settings=settings_of(env))
     ledger = Ledger(Path(env["STORM_LEDGER"]))
     voyage = app.pipeline(PIPELINE, burst=env.get("STORM_BURST", 0))
 

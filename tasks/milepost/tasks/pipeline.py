@@ -61,6 +61,7 @@ class Pipeline:
         self.name = valid_name(name, "pipeline name")
         self.version = valid_name(version, "pipeline version")
         self.stages: dict[str, Stage] = {}
+        self._following: dict[str, Stage] = {}
         self.instead: dict[str, str] = {}
         """Stages that were removed, and which one comes instead."""
         self._former: dict[str, str] = {}
@@ -91,6 +92,8 @@ class Pipeline:
         def add(function: F) -> F:
             stage = Stage(name or function.__name__, function, StageOptions(**options))
             self._take(stage.name)
+            if self.stages:
+                self._following[next(reversed(self.stages))] = stage
             self.stages[stage.name] = stage
             self._fingerprint = None
             self.app.register(self, stage.name, stage)
@@ -190,13 +193,11 @@ class Pipeline:
         Raises:
             UnknownPipeline: There is no such stage.
         """
-        names = [*self.stages]
         if stage not in self.stages:
             raise UnknownPipeline(
-                f"Pipeline {self.name} has no stage {stage!r}; it has {', '.join(names)}."
+                f"Pipeline {self.name} has no stage {stage!r}; it has {', '.join(self.stages)}."
             )
-        position = names.index(stage) + 1
-        return self.stages[names[position]] if position < len(names) else None
+        return self._following.get(stage)
 
     @property
     def first(self) -> Stage:

@@ -1,10 +1,14 @@
-"""The suite that proves a run store: subclass `RunStoreContract` in a test module and give its hooks."""
+"""For tests: pipelines of yours that crash everywhere, and the suite that proves a run store of yours.
+
+Subclass `RunStoreContract` in a test module and give its hooks; see `crash_everywhere` for the other.
+"""
 
 from __future__ import annotations
 
 from .claiming import Claiming
 from .commands import Commands
 from .committing import Committing
+from .crashing import Survivor, crash_everywhere
 from .creating import Creating
 from .failing import Failing
 from .failures import Failures
@@ -20,7 +24,7 @@ from .seeing import Seeing
 from .spending import Spending
 from .suspects import Suspects
 
-__all__ = ["RunStoreContract"]
+__all__ = ["RunStoreContract", "Survivor", "crash_everywhere"]
 
 
 class RunStoreContract(
