@@ -16,7 +16,6 @@ from support.s3_server import SeaweedServer, store_url
 
 ROOT = Path(__file__).resolve().parents[2]
 ALIKE = """
-import time
 from milepost.tasks import Milepost
 
 app = Milepost()
@@ -28,11 +27,10 @@ def first(state: dict) -> dict:
 
 @alike.stage
 def second(state: dict) -> dict:
-    time.sleep(1)
     return {"sum": sum(state["rows"])}
 """
 UNLIKE = """
-import os, time
+import os
 from milepost.tasks import Milepost
 
 app = Milepost()
@@ -44,7 +42,6 @@ def first(state: dict) -> dict:
 
 @unlike.stage
 def second(state: dict) -> dict:
-    time.sleep(1)
     return {"pid": os.getpid()}
 """
 
@@ -96,6 +93,7 @@ def in_files(request: pytest.FixtureRequest, folder: Path) -> str:
 def test_one_flag_says_where_checkpoints_go(
     tmp_path: Path, request: pytest.FixtureRequest, place: Callable[..., str]
 ) -> None:
+    """However fast its stages are: the killed one is found."""
     (tmp_path / "alike.py").write_text(ALIKE)
     url = place(request, tmp_path)
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from milepost.checkpointing import CheckpointMetadata, Misconfigured
 from milepost.tasks import Head, Milepost, Pipeline, Run, RunStatus
 from milepost.worker import EmbeddedServer
 
+from . import demo_app
 from .loading import load_app
 from .options import app_option
 from .run_commands import parsed
@@ -40,12 +41,17 @@ class Rehearsal:
     stage: str
     killed_worker: str = ""
     killed_at: float = 0.0
-    claims: list[Head] = field(default_factory=list)
 
-    @property
-    def resumed(self) -> Head | None:
-        """The first claim of the stage after the kill."""
-        return next((head for head in self.claims if head.worker != self.killed_worker), None)
+    def resumed(self, history: list[CheckpointMetadata]) -> CheckpointMetadata | None:
+        """The stage's commit, if another process than the killed one made it."""
+        return next(
+            (
+                metadata
+                for metadata in history
+                if metadata.stage == self.stage and self.killed_worker not in ("", metadata.worker)
+            ),
+            None,
+        )
 
 
 @click.command()
@@ -89,7 +95,7 @@ def demo(
 
         server.ensure()
         console.print(f"Embedded server up (pid {server.pid}). Starting two workers …")
-        workers = [_Worker(app_name, home, number) for number in (1, 2)]
+        workers = [_Worker(app_name, rehearsal.stage, home, number) for number in (1, 2)]
         for worker in workers:
             stack.callback(worker.end)
         for worker in workers:
@@ -110,16 +116,18 @@ def demo(
 class _Worker:
     """One ``milepost worker`` in a process group of its own."""
 
-    def __init__(self, app_name: str, home: Path, number: int) -> None:
+    def __init__(self, app_name: str, stage: str, home: Path, number: int) -> None:
         self.name = f"worker {number}"
+        self.home = home
         self.log = home / f"worker-{number}.log"
-        command = [sys.executable, "-m", "milepost.control.cli", "worker", "-A", app_name]
+        command = [sys.executable, "-m", "milepost.control.cli", "worker", "-A", demo_app.__name__]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "-c", "1", "-n", f"demo{number}@%h", "-l", "INFO"],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, demo_app.APP: app_name, demo_app.STAGE: stage},
             )
 
     def wait_ready(self) -> None:
@@ -170,14 +178,13 @@ def _watch(console: Console, run: Run, rehearsal: Rehearsal, workers: list[_Work
                 completed=head.stages_done,
                 description=describe(head),
             )
-            if head.status is not RunStatus.RUNNING or head.stage != rehearsal.stage:
-                continue
-            rehearsal.claims.append(head)
-            if not rehearsal.killed_at:
+            at_stage = head.status is RunStatus.RUNNING and head.stage == rehearsal.stage
+            if at_stage and not rehearsal.killed_at:
                 pid = int(head.worker.rpartition(":")[2])
                 victim = next(worker for worker in workers if worker.holds(pid))
                 rehearsal.killed_worker = head.worker
                 rehearsal.killed_at = time.time()
+                demo_app.hold_no_more(victim.home)
                 victim.kill()
                 bar.console.print(
                     f"[bold red]kill -9[/] {victim.name} and all its processes, "
@@ -190,14 +197,15 @@ def _table(history: list[CheckpointMetadata], rehearsal: Rehearsal) -> Table:
     table = Table(
         "stage", "committed by", "seconds", "tries", "what happened", title="What ran where"
     )
+    resumed = rehearsal.resumed(history)
     for metadata in history:
         took = (metadata.created_at - (metadata.started_at or metadata.created_at)).total_seconds()
         note = "[dim]once, not run again[/]"
-        if metadata.stage == rehearsal.stage and rehearsal.resumed is not None:
-            after = rehearsal.resumed.claimed_at / 1000 - rehearsal.killed_at
+        if metadata is resumed and metadata.started_at is not None:
+            after = metadata.started_at.timestamp() - rehearsal.killed_at
             note = (
                 f"[yellow]killed on {escape(rehearsal.killed_worker)}, resumed by "
-                f"{escape(rehearsal.resumed.worker)} after {after:.2f} s[/]"
+                f"{escape(metadata.worker or '')} after {after:.2f} s[/]"
             )
         elif metadata.attempt > 1:
             note = f"[red]{metadata.attempt} tries[/]"
@@ -225,7 +233,7 @@ def _judge(
     checks = {
         "the run completed": head.status is RunStatus.COMPLETED,
         "each stage was committed once, in order": [m.stage for m in history] == [*pipeline.stages],
-        "the killed stage was resumed by another process": rehearsal.resumed is not None,
+        "the killed stage was resumed by another process": rehearsal.resumed(history) is not None,
         "no finished stage ran again": all(m.attempt == 1 for m in others),
     }
     if head.status is RunStatus.COMPLETED:
