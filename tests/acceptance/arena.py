@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -28,6 +29,7 @@ class Trap:
     def __init__(self, folder: Path, point: str, stage: str, action: str) -> None:
         self._folder = folder
         folder.mkdir()
+        os.mkfifo(folder / "breath")
         self.env = {
             "FAULT_POINT": point,
             "FAULT_STAGE": stage,
@@ -41,8 +43,11 @@ class Trap:
         return int((self._folder / "reached").read_text())
 
     def release(self) -> None:
-        """Let the process that waits go on."""
+        """Let the process that waits, or holds its interpreter, go on."""
         (self._folder / "continue").touch()
+        breath = os.open(self._folder / "breath", os.O_RDWR)
+        os.write(breath, b".")
+        os.close(breath)
 
 
 class Arena:

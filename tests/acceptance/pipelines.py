@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -29,14 +30,15 @@ class Fault:
     """What happens once at one point of one stage, as ``FAULT_…`` variables tell.
 
     ``FAULT_POINT``: one of `POINTS`, or ``inside`` the stage's body. ``FAULT_STAGE``: by default the
-    second. ``FAULT_ACTION``: ``kill`` this process, or ``wait`` until the file ``continue`` is there.
+    second. ``FAULT_ACTION``: ``kill`` this process, ``wait`` until the file ``continue`` is there, or
+    ``hold`` the interpreter until the pipe ``breath`` has a byte to read.
     ``FAULT_FOLDER``: where it tells by the file ``reached``, which holds the pid, that it is there.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.point = env.get("FAULT_POINT")
         self._stage = env.get("FAULT_STAGE", "second")
-        self._kills = env.get("FAULT_ACTION", "wait") == "kill"
+        self._action = env.get("FAULT_ACTION", "wait")
         self._folder = Path(env.get("FAULT_FOLDER", os.devnull))
 
     def act(self, run_id: str, stage: str) -> None:
@@ -48,12 +50,25 @@ class Fault:
         except FileExistsError:
             return
         os.close(file)
+        held = self._action == "hold"
+        breath = os.open(self._folder / "breath", os.O_RDWR) if held else None
         draft = self._folder / "draft"
         draft.write_text(str(os.getpid()))
         draft.rename(self._folder / "reached")
-        if self._kills:
+        if self._action == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        eventually((self._folder / "continue").exists, 100)
+        if breath is None:
+            eventually((self._folder / "continue").exists, 100)
+        else:
+            # Unlike CDLL it keeps the lock of the interpreter: no other thread runs meanwhile.
+            ctypes.PyDLL(None).read(breath, ctypes.create_string_buffer(1), 1)
+            os.close(breath)
+
+
+def set_clock(ahead_seconds: int) -> None:
+    """Let this process have a wrong time of day from here on, and so all that it forks."""
+    right = time.time
+    time.time = lambda: right() + ahead_seconds
 
 
 def build(env: Mapping[str, str]) -> Milepost:
@@ -65,6 +80,8 @@ def build(env: Mapping[str, str]) -> Milepost:
         app.celery.conf.worker_prefetch_multiplier = int(prefetch)
     if visibility := env.get("TEST_VISIBILITY"):
         app.celery.conf.broker_transport_options = {"visibility_timeout": int(visibility)}
+    if ahead := env.get("TEST_CLOCK_AHEAD_SECONDS"):
+        set_clock(int(ahead))
     ledger, fault = Ledger(Path(env["TEST_LEDGER"])), Fault(env)
     for point in POINTS:
         if point == fault.point:

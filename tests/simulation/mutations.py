@@ -166,6 +166,19 @@ MUTATIONS = (
         "                self._patiently(self._log.put, record)\n",
     ),
     Mutation(
+        "a run that has moved on is not resumed",
+        TASKS + "runs/booked_commands.py",
+        "            if now.status is not expected or now.timeline != head.timeline:\n"
+        "                return False\n",
+        "",
+    ),
+    Mutation(
+        "a look ends with its lease",
+        TASKS + "reconcile.py",
+        "            if clock() >= until:\n                break\n",
+        "",
+    ),
+    Mutation(
         "journal of what was done once",
         TASKS + "scratch.py",
         "        if stands is not None:\n            return stands.state\n",

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from milepost.checkpointing import CheckpointStore, Unavailable
+from milepost.tasks.runs import Claim
 
 from .activity import Dead, pause
 
@@ -78,6 +79,13 @@ class RunPort(Port):
     def holds_log(self, log: CheckpointStore) -> bool:
         """Whether the world's log lies in the run store."""
         return self.world.log_in_runs
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        sent = self.world.clock.ms
+        result = super()._call(name, *args, **kwargs)
+        if name == "beat" or isinstance(result, Claim):
+            self.process.heard_ms = max(sent, self.process.heard_ms or 0)
+        return result
 
     def _effect(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.world.witness.see(self.process, name, self.target, args, kwargs)

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class SimulatedProcess(Process):
-    """Runs stages, looks after runs or gives commands; its own clock may be off."""
+    """Runs stages, looks after runs or gives commands; its own clock may be off.
+
+    Args:
+        skew_seconds: By how much its time of day is ahead; may change. What counts from its start does not.
+    """
 
     def __init__(self, world: World, name: str, code: Code, skew_seconds: float = 0.0) -> None:
         self.world = world
@@ -37,9 +41,12 @@ class SimulatedProcess(Process):
         self.cut: set[str] = set()
         """Which of ``runs``, ``log`` and ``queue`` it cannot reach."""
         self.next_beat_ms: int | None = None
+        self.heard_ms: int | None = None
+        """When it sent the last of what the store has taken for a sign of life."""
         self.claimed: dict[str, str] = {}
         """The nonce of its last claim, by run."""
-        self._skew = skew_seconds
+        self.skew_seconds = skew_seconds
+        self._booted_seconds = 1000 * skew_seconds
         faultpoints = FaultPoints()
         for point in POINTS:
             faultpoints.install(point, partial(_pass, point))
@@ -81,10 +88,10 @@ class SimulatedProcess(Process):
         return int(self.world.settings.heartbeat_lapse_seconds * 1000 / 3)
 
     def monotonic(self) -> float:
-        return self.world.clock.ms / 1000 + 1000 * self._skew
+        return self.world.clock.ms / 1000 + self._booted_seconds
 
     def now(self) -> float:
-        return self.world.clock.ms / 1000 + self._skew
+        return self.world.clock.ms / 1000 + self.skew_seconds
 
     def sleep(self, seconds: float) -> None:
         activity = current()

@@ -74,8 +74,6 @@ class Schedule:
             "go back": (0.5, self._go_back),
             "jump": (0.2, self._jump),
         }
-        if setup.keep and setup.log_in_runs:
-            del faults["go back"], faults["lose a commit"]
         part = draw.choice((0.3, 0.6, 1.0))
         chosen = {name: what for name, what in faults.items() if draw.random() < part}
         for needed, wanted in _NEEDS:

@@ -13,6 +13,7 @@ from .witness import Broken
 SCHEDULES = 160
 
 
+@pytest.mark.fault("F17", "F52", "F53", "F57")
 @pytest.mark.timeout(300)
 def test_nothing_is_lost_whatever_happens(pytestconfig: pytest.Config) -> None:
     """All invariants, in worlds where processes, stores, queue and operators do what they like."""

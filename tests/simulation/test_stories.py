@@ -9,7 +9,6 @@ import pytest
 from milepost.checkpointing import Unavailable
 from milepost.tasks import RunStatus
 
-from .activity import Activity
 from .calm import come_to_rest
 from .world import Setup, World
 
@@ -25,13 +24,6 @@ def world() -> Iterator[World]:
     made.close()
 
 
-def go_on(world: World, activity: Activity, until: str) -> None:
-    """Let an activity go on to a point."""
-    while activity.at != until:
-        assert not activity.is_done, f"it never came to {until}"
-        world.step(activity)
-
-
 @pytest.mark.parametrize("since", ["loaded", "ran"])
 def test_who_waits_for_the_log_until_its_claim_is_gone_does_not_write(
     world: World, since: str
@@ -42,14 +34,14 @@ def test_who_waits_for_the_log_until_its_claim_is_gone_does_not_write(
     """
     worker = world.hire()
     task = world.deliver(0, worker)
-    go_on(world, task, since)
-    go_on(world, task, "log.put")
+    world.go_on(task, since)
+    world.go_on(task, "log.put")
     world.weather.away |= {"log", "runs"}
-    go_on(world, task, "asleep")
+    world.go_on(task, "asleep")
     world.pass_time(10_000)
     world.weather.away.clear()
     worker.next_beat_ms = None
-    go_on(world, task, "after runs.beat")
+    world.go_on(task, "after runs.beat")
     come_to_rest(world)
 
     assert world.heads()["r0"].status is RunStatus.COMPLETED
@@ -62,7 +54,7 @@ def test_a_rewind_that_old_code_began_is_ended_by_new_code(world: World) -> None
         world.finish(world.deliver(0, world.workers[0]))
     rewind = world.operators.command("rewind", "r0", choice=1)
     assert rewind is not None
-    go_on(world, rewind, "after log.put")
+    world.go_on(rewind, "after log.put")
     world.kill(rewind.process, "child")
     world.version = "2"
     come_to_rest(world)
@@ -80,7 +72,7 @@ def test_a_rewind_that_new_code_began_waits_for_new_code(world: World) -> None:
         world.finish(world.deliver(0, worker))
     rewind = world.operators.command("rewind", "r0", choice=1)
     assert rewind is not None
-    go_on(world, rewind, "after log.put")
+    world.go_on(rewind, "after log.put")
     world.kill(rewind.process, "child")
     world.kill(worker, "owner")
     world.pass_time(10_000)
@@ -120,6 +112,28 @@ def test_a_run_store_that_went_back_behind_what_is_kept_catches_up(thin_world: W
     assert ran == ["a", "b", "c", "d"]
 
 
+@pytest.mark.fault("F71")
+@pytest.mark.parametrize("since", ["advanced", "after runs.get", "runs.delete_behind"])
+def test_who_makes_room_behind_a_commit_that_a_store_forgot_removes_nothing(since: str) -> None:
+    """The run store went back with its log: what would be old behind that commit is all there is now."""
+    world = World(Setup(log_in_runs=True, keep=1))
+    started = world.operators.start("r0", 0)
+    assert started is not None
+    world.finish(started)
+    world.keep_snapshot()
+    task = world.deliver(0, world.hire())
+    world.go_on(task, "advanced")
+    world.go_on(task, since)
+    world.go_back()
+    world.finish(task)
+
+    assert world.heads()["r0"].stage == "a"
+    come_to_rest(world)
+    head = world.heads()["r0"]
+    assert (head.status, head.stages_done) == (RunStatus.COMPLETED, 4)
+    world.close()
+
+
 def test_tokens_go_on_above_those_of_what_is_adopted(world: World) -> None:
     """The run store went back behind claims that came to nothing; later tokens have to tell later claims."""
     world.keep_snapshot()
@@ -152,7 +166,7 @@ def test_a_dead_process_writes_nothing(world: World) -> None:
     """Nor does any `finally` on its way out: the simulation itself would be wrong."""
     worker = world.hire()
     task = world.deliver(0, worker)
-    go_on(world, task, "ran")
+    world.go_on(task, "ran")
     before = world.heads()
     world.kill(worker, "child")
     world.close()
@@ -171,3 +185,26 @@ def test_a_reply_that_is_lost_is_an_effect(world: World) -> None:
 
     assert isinstance(task.outcome, Unavailable)
     assert world.heads()["r0"].status is RunStatus.RUNNING
+
+
+@pytest.mark.fault("F54")
+def test_a_look_that_takes_longer_than_its_lease_leaves_the_rest_to_others(world: World) -> None:
+    """Else each of many who look would publish all that the slowest have not come to yet."""
+    for number in range(1, 4):
+        world.weather.arm("queue", "before")
+        started = world.operators.start(f"r{number}", number)
+        assert started is not None
+        world.finish(started)
+    assert len(world.queue.messages) == 1
+    world.pass_time(3000)
+    slow = world.look(world.guardians[0])
+    world.go_on(slow, "after runs.requeue")
+    world.pass_time(6000)
+    world.finish(world.look(world.guardians[1]))
+    world.finish(slow)
+
+    assert sorted(message.step.run_id for message in world.queue.messages) == [
+        *("r0", "r1", "r2", "r3")
+    ]
+    come_to_rest(world)
+    assert {head.status for head in world.heads().values()} == {RunStatus.COMPLETED}

@@ -141,10 +141,14 @@ class Witness:
             raise self.broken("I2", f"a message names {step}, and the head is at {head}")
 
     def about_to_put(self, process: SimulatedProcess, record: Record) -> None:
-        """See that who may have lost its claims writes no commit (I5)."""
-        owner = process.runtime.owner_id and process.runtime.owner
+        """See that who may have lost its claims writes no commit (I5).
+
+        By the time that has passed, whatever the process takes it for.
+        """
         by = self._world.serializer.metadata(record.key, record.header).worker
-        if owner and by and record.key.kind in (Kind.COMMIT, Kind.JOURNAL) and not owner.is_fresh:
+        silent = self._world.clock.ms - (process.heard_ms or self._world.clock.ms)
+        may_be_lost = silent > self._world.settings.heartbeat_lapse_seconds * 1000
+        if by and record.key.kind in (Kind.COMMIT, Kind.JOURNAL) and may_be_lost:
             raise self.broken("I5", f"{process} was silent for too long, and writes {record.key}")
 
     def put(self, record: Record) -> None:

@@ -143,6 +143,12 @@ class World:
             self._judge(activity)
             self._leave(activity.process)
 
+    def go_on(self, activity: Activity, until: str) -> None:
+        """Let an activity go on to a point, which it has to come to."""
+        while activity.at != until:
+            assert not activity.is_done, f"it never came to {until}"
+            self.step(activity)
+
     def finish(self, activity: Activity) -> None:
         """Let an activity go on until it is done, or cannot."""
         while activity.is_ready and activity.process.is_alive:

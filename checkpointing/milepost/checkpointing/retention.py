@@ -60,20 +60,26 @@ class Retention:
         oldest = written._replace(sequence=written.sequence - limit)
         return int(self._store.delete(oldest) if whole_before > limit else self.delete(oldest))
 
-    def delete(self, key: CheckpointKey) -> bool:
-        """Remove one checkpoint, and the pieces of it that no other has; False if there was none."""
+    def delete(self, key: CheckpointKey, last: CheckpointKey | None = None) -> bool:
+        """Remove one checkpoint, and the pieces of it that no other has; False if there was none.
+
+        Args:
+            last: Do so only while this one is there, which came after it.
+        """
         try:
             record = self._store.get(key)
         except NotFound:
             return False
-        return self.remove(record)
+        return self.remove(record, last)
 
-    def remove(self, record: Record) -> bool:
+    def remove(self, record: Record, last: CheckpointKey | None = None) -> bool:
         """Do what `delete` does.
 
         Dying in here leaves pieces that nothing refers to until the run is removed.
         """
-        existed = self._store.delete(record.key)
+        existed = self._remove(self._store, record.key, last)
+        if last is not None and not existed:
+            return False
         try:
             pieces = self._pieces(record)
             needed = self._needed(record.key) if pieces else frozenset()
@@ -81,21 +87,25 @@ class Retention:
             logger.warning("Run %s: its pieces are left: %s", record.key.run_id, error)
             return existed
         for piece in (pieces or frozenset()) - needed:
-            self._blobs.delete(piece_key(record.key.run_id, piece))
+            behind = last if self._blobs is self._store else None
+            self._remove(self._blobs, piece_key(record.key.run_id, piece), behind)
         return existed
 
     def thin(self, last: CheckpointKey, keep: int, *, wholly: bool) -> int:
         """Remove commits of the engine's before *last*, so that *keep* are left; return how many that were.
+
+        None, once the store went back behind *last*: what is old by that may be what the run goes on from.
 
         Args:
             wholly: All that are over the number, not only the one that falls out of the row.
         """
         if not wholly:
             return int(
-                last.sequence >= keep and self.delete(last._replace(sequence=last.sequence - keep))
+                last.sequence >= keep
+                and self.delete(last._replace(sequence=last.sequence - keep), last)
             )
         entries = [*self._store.entries(last.run_id, last.kind, last.lane)]
-        return sum(self._delete(entry) for entry in entries[keep:])
+        return sum(self._delete(entry, last) for entry in entries[keep:])
 
     def manifest(self, entry: Entry) -> Manifest | None:
         """Return which pieces a checkpoint consists of; None if it is whole, or that cannot be told."""
@@ -216,12 +226,18 @@ class Retention:
             if (cursor := page.cursor) is None:
                 return total
 
-    def _delete(self, entry: Entry) -> bool:
+    def _delete(self, entry: Entry, last: CheckpointKey | None = None) -> bool:
         try:
             whole = open_header(entry.header).codec is not CodecId.MANIFEST
         except Corrupt:
             whole = True
-        return self._store.delete(entry.key) if whole else self.delete(entry.key)
+        if not whole:
+            return self.delete(entry.key, last)
+        return self._remove(self._store, entry.key, last)
+
+    @staticmethod
+    def _remove(store: CheckpointStore, key: CheckpointKey, last: CheckpointKey | None) -> bool:
+        return store.delete(key) if last is None else store.delete_behind(key, last)
 
     def _is_sound(self, key: CheckpointKey) -> bool:
         """Whether the bytes are those that were written; what they say may need a key or a class."""

@@ -10,6 +10,7 @@ from milepost.checkpointing import Unavailable
 from .errors import UnknownPipeline, VersionAhead
 from .head import AT_REST, UNDER_WAY, Head
 from .runs import Look
+from .runs.base import LEASE_MS
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -32,15 +33,21 @@ class Reconciler:
     def look(self, limit: int = 100) -> int:
         """Deal with up to *limit* runs of each shard and return how many messages were published.
 
+        What is left when their lease is over is left to the next look, whoever's it is.
+
         Raises:
             Unavailable: The run store does not answer.
         """
+        clock = self._runtime.process.monotonic
+        until = clock() + LEASE_MS / 1000
         found = self._runtime.runs.look(limit)
-        self._tell_until = self._runtime.process.monotonic() + _TELLING_SECONDS
+        self._tell_until = clock() + _TELLING_SECONDS
         waiting: dict[str, int | None] = {}
         published = 0
         # Who wants to go on comes before who stands still.
         for head in sorted(found.heads, key=lambda head: head.status in AT_REST):
+            if clock() >= until:
+                break
             try:
                 published += self._decide(head, found, waiting)
             except Unavailable:

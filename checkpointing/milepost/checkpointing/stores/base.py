@@ -119,6 +119,14 @@ class CheckpointStore(Closing, ABC):
     def delete(self, key: CheckpointKey) -> bool:
         """Remove one record; False if there was none."""
 
+    def delete_behind(self, key: CheckpointKey, last: CheckpointKey) -> bool:
+        """Remove one record if *last* is there, which came after it; False if it was not removed.
+
+        If it is not, the store went back since, and the one that was old may be the newest now. Stores that
+        run stores go back with see to that in the same moment; by default nobody asks.
+        """
+        return self.delete(key)
+
     @abstractmethod
     def delete_run(self, run_id: str) -> int:
         """Remove all of a run and return how many records that were."""

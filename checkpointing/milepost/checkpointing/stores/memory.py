@@ -23,7 +23,7 @@ class MemoryCheckpointStore(CheckpointStore):
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._runs: dict[str, dict[str, Record]] = {}
         self._expiry: dict[str, datetime] = {}
 
@@ -83,6 +83,10 @@ class MemoryCheckpointStore(CheckpointStore):
             if not records:
                 self._forget(key.run_id)
             return existed
+
+    def delete_behind(self, key: CheckpointKey, last: CheckpointKey) -> bool:
+        with self._lock:
+            return last.path in self._live(last.run_id) and self.delete(key)
 
     def delete_run(self, run_id: str) -> int:
         with self._lock:

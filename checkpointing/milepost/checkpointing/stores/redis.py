@@ -172,7 +172,12 @@ class RedisCheckpointStore(CheckpointStore):
     def delete(self, key: CheckpointKey) -> bool:
         with translated(self.location, key.run_id):
             keys = self._keys(key.run_id)
-            return bool(self._scripts.call("delete", keys, [key.run_id, key.path]))
+            return bool(self._scripts.call("delete", keys, [key.run_id, key.path, ""]))
+
+    def delete_behind(self, key: CheckpointKey, last: CheckpointKey) -> bool:
+        with translated(self.location, key.run_id):
+            keys = self._keys(key.run_id)
+            return bool(self._scripts.call("delete", keys, [key.run_id, key.path, last.path]))
 
     def delete_run(self, run_id: str) -> int:
         keys = self._keys(run_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..errors import AlreadyExists, NotFound, Refused
 from ..models import MAIN_LANE, CheckpointKey, Kind, Record
@@ -11,6 +12,9 @@ from ..page import Page
 from ..settings import CheckpointSettings
 from ..sql_connection import Database
 from .base import CheckpointStore, Entry
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _PURGED_AT_ONCE = 100
 
@@ -84,6 +88,12 @@ class SQLCheckpointStore(CheckpointStore):
 
     def delete(self, key: CheckpointKey) -> bool:
         return self.database.transaction(lambda c: self._log.delete(c, key), key.run_id)
+
+    def delete_behind(self, key: CheckpointKey, last: CheckpointKey) -> bool:
+        def delete(connection: Connection) -> bool:
+            return self._log.has(connection, last) and self._log.delete(connection, key)
+
+        return self.database.transaction(delete, key.run_id)
 
     def delete_run(self, run_id: str) -> int:
         return self.database.transaction(lambda c: self._log.delete_run(c, run_id), run_id)

@@ -44,6 +44,7 @@ class SQLLog:
             .on_conflict_do_nothing()
         )
         self._get = select(records.c.header, records.c.body).where(_AT_KEY, ~expired)
+        self._has = select(records.c.sequence).where(_AT_KEY, ~expired)
         self._latest = (
             select(records.c.timeline, records.c.sequence, records.c.header, records.c.body)
             .where(_SERIES, ~expired)
@@ -90,6 +91,10 @@ class SQLLog:
         """Return the record under *key*."""
         found = connection.execute(self._get, _columns(key)).one_or_none()
         return None if found is None else Record(key, found.header, found.body)
+
+    def has(self, connection: Connection, key: CheckpointKey) -> bool:
+        """Whether there is a record under *key*."""
+        return connection.execute(self._has, _columns(key)).scalar() is not None
 
     def latest(self, connection: Connection, run_id: str, kind: Kind, lane: str) -> Record | None:
         """Return the last record of a series."""

@@ -28,6 +28,14 @@ class DeletionContract:
         store.delete(CheckpointKey("run", 16))
         assert store.delete(CheckpointKey("run", 16)) is False
 
+    def test_what_lies_behind_another_is_deleted(self, store: CheckpointStore) -> None:
+        for sequence in range(3):
+            store.put(make_record("run", sequence))
+        last = CheckpointKey("run", 2)
+        assert store.delete_behind(CheckpointKey("run", 1), last) is True
+        assert store.delete_behind(CheckpointKey("run", 1), last) is False
+        assert [entry.key.sequence for entry in store.history("run").items] == [2, 0]
+
     def test_without_the_last_record_the_one_before_is_last(self, store: CheckpointStore) -> None:
         for sequence in range(2):
             store.put(make_record("run", sequence))

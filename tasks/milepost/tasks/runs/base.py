@@ -18,6 +18,8 @@ BUDGET_CALLS_KEPT = 8
 """How many replacements of a budget are known again when they are repeated."""
 IDENTITY_KEY = "milepost:identity"
 """Where a Redis keeps the id that tells whether two URLs name the same server and database."""
+LEASE_MS = 5_000
+"""For how long `RunStore.look` gives a run to who has looked, and to nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +314,7 @@ class RunStore(RunListing, Registry):
 
     @abstractmethod
     def look(self, limit: int = 100) -> Look:
-        """Return runs that want a decision, each leased for a few seconds against other lookers.
+        """Return runs that want a decision, each leased for `LEASE_MS` against other lookers.
 
         On the way: owners that fell silent are buried, stages past their deadline lose their claim,
         scheduled runs whose time has come are queued. After a time in which nobody looked, each owner

@@ -14,6 +14,7 @@ from ..settings import TaskSettings
 from ..transitions import ALLOWED, Command
 from .base import (
     BUDGET_CALLS_KEPT,
+    LEASE_MS,
     Intent,
     Landing,
     Push,
@@ -23,7 +24,7 @@ from .base import (
     seen_places,
 )
 from .book import Book
-from .claims import LEASE_MS, Claims
+from .claims import Claims
 
 _MOVABLE = ALLOWED[Command.RETRY] | ALLOWED[Command.RESUME]
 _AFRESH: Mapping[str, Any] = {

@@ -9,10 +9,8 @@ from typing import Any
 from ..failure import fingerprint
 from ..head import UNDER_WAY, Head, RunStatus, Step
 from ..spent import added, read_amounts, write_amounts
-from .base import Bid, Refusal
+from .base import LEASE_MS, Bid, Refusal
 from .book import Book, OwnerEntry
-
-LEASE_MS = 5_000
 
 
 class Claims:

@@ -34,6 +34,7 @@ from ..transitions import ALLOWED, Command
 from .base import (
     BUDGET_CALLS_KEPT,
     IDENTITY_KEY,
+    LEASE_MS,
     Advance,
     Bid,
     Birth,
@@ -58,7 +59,6 @@ _SCRIPTS = (
     "bury", "look", "requeue", "set_budget", "mark", "reinstate", "pause", "resume", "intend", "settle",
     "delete",
 )  # fmt: skip
-_LEASE_MS = 5_000
 _DEFAULTS = {field.name: str(field.default) for field in fields(Head) if field.name != "tags"} | {
     "tags": "[]"
 }
@@ -243,7 +243,7 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         return [self._text(run) for run in self._sweep("bury", [owner, cause, *ALL_PREFIXES])]
 
     def look(self, limit: int = 100) -> Look:
-        args = [limit, _LEASE_MS, self._lapse_ms, self._lapse_ms, *ALL_PREFIXES]
+        args = [limit, LEASE_MS, self._lapse_ms, self._lapse_ms, *ALL_PREFIXES]
         flows, *heads = self._sweep("look", args)
         newest = {}
         for flow, at in zip(flows[::2], flows[1::2], strict=True):
@@ -260,7 +260,7 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         return bool(self._run("mark", head.run_id, args))
 
     def unmark(self, head: Head) -> bool:
-        args = [head.status, head.timeline, head.sequence, _LEASE_MS]
+        args = [head.status, head.timeline, head.sequence, LEASE_MS]
         return bool(self._run("mark", head.run_id, args))
 
     def reinstate(self, head: Head, delay_ms: int = 0) -> bool:
@@ -287,7 +287,7 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
     def intend(self, run_id: str, intent: Intent) -> tuple[bool, RunStatus | None]:
         at = ("", "") if intent.position is None else intent.position
         where = [*at, *seen_places(intent.seen)]
-        args = [intent.checkpoint_id, intent.status, _LEASE_MS, *where, *sorted(intent.allowed)]
+        args = [intent.checkpoint_id, intent.status, LEASE_MS, *where, *sorted(intent.allowed)]
         reply = self._run("intend", run_id, args, log=True)
         return (bool(reply[0]), self._status(reply[1])) if reply else (False, None)
 

@@ -170,6 +170,15 @@ class Committing(RunStoreCase):
         assert log.latest(head.run_id) == commit.record
         assert claimed(store, head).record == commit.record
 
+    def test_nothing_is_removed_behind_a_commit_that_is_not_there(self, store: RunStore) -> None:
+        log, head = self.make_log(store), new_head()
+        if not store.holds_log(log):
+            pytest.skip("this store keeps no log")
+        record = new_record(head)
+        store.create(head, record=record, push=None)
+        assert log.delete_behind(record.key, record.key._replace(sequence=1)) is False
+        assert log.latest(head.run_id) == record
+
     def test_a_stray_record_is_left_alone_and_evaded(self, store: RunStore) -> None:
         log, claim = self.make_log(store), claimed(store)
         if not store.holds_log(log):
