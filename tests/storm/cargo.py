@@ -39,8 +39,8 @@ def build(env: Mapping[str, str]) -> Milepost:
 
     def sail(state: Cargo, ctx: Context) -> Cargo:
         ledger.append(ctx.run_id, ctx.stage, ctx.attempt)
-        # Between 5 and 105 ms of work, which is as long for every try.
-        pace = (crc32(f"{ctx.run_id}/{ctx.stage}".encode()) % 20 + 1) / 1000
+        # Between 30 and 670 ms of work, as long for every try: so much that most who are struck are at work.
+        pace = (crc32(f"{ctx.run_id}/{ctx.stage}".encode()) % 20 + 1) / 150
         counted = ctx.progress or {"total": 0}
         for item in ctx.track(range(_ITEMS), every=0.02, value=counted):
             time.sleep(pace)
