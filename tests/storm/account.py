@@ -109,7 +109,10 @@ def _settle_run(
         account.dead_letters.append(f"{run.id}: {head.error}")
         return
     if head.status is not RunStatus.COMPLETED:
-        account.lost.append(f"{run.id}: {head}")
+        account.lost.append(
+            f"{run.id}: {head.status} at {head.stage}, token {head.token}, attempt {head.attempt}, last "
+            f"cause {head.last_cause!r}, published at {head.published_at}, patience {head.patience_ms} ms"
+        )
         return
     if run.state != arrived():
         account.wrong_states.append(f"{run.id}: {run.state}")

@@ -39,8 +39,8 @@ def build(env: Mapping[str, str]) -> Milepost:
 
     def sail(state: Cargo, ctx: Context) -> Cargo:
         ledger.append(ctx.run_id, ctx.stage, ctx.attempt)
-        # Between 30 and 670 ms of work, as long for every try: so much that most who are struck are at work.
-        pace = (crc32(f"{ctx.run_id}/{ctx.stage}".encode()) % 20 + 1) / 150
+        # Between 15 and 330 ms of work, as long for every try: so much that many who are struck are at work.
+        pace = (crc32(f"{ctx.run_id}/{ctx.stage}".encode()) % 20 + 1) / 300
         counted = ctx.progress or {"total": 0}
         for item in ctx.track(range(_ITEMS), every=0.02, value=counted):
             time.sleep(pace)

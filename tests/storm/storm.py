@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -24,14 +26,14 @@ def storm(
     runs: int,
     faults: int,
     pause_s: tuple[float, float] = (0.2, 2.0),
-    calm_s: float = 120.0,
+    calm_s: float = 60.0,
 ) -> Account:
     """Let *runs* runs live through *faults* faults, and tell what came of them.
 
     Args:
         pause_s: How long it is quiet between two faults, at least and at most. That is the schedule; nothing
             is waited for in it.
-        calm_s: How long runs have, when the faults are over, to come to their end.
+        calm_s: How long it takes, when the faults are over, until what does not go on is lost.
     """
     random = Random(seed)
     burst = random.choice(["0s", "200ms", "1m"])
@@ -54,7 +56,15 @@ def storm(
             counts = app.runs.counts()
             return sum(n for (_, status), n in counts.items() if status.ended) == len(started)
 
-        # The account says which have not.
+        # The account says which have not ended.
         with suppress(AssertionError):
-            eventually(over, calm_s, "the end of all runs")
+            while not over():
+                begun = fleet.ledger.size
+                eventually(
+                    partial(_goes_on, fleet, begun, over), calm_s, "the next stage of any run"
+                )
         return settle(started, fleet.ledger, strikes)
+
+
+def _goes_on(fleet: Fleet, begun: int, over: Callable[[], bool]) -> bool:
+    return over() or fleet.ledger.size > begun

@@ -38,6 +38,11 @@ class Ledger:
         finally:
             os.close(file)
 
+    @property
+    def size(self) -> int:
+        """How long the file is: it grows with each entry."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
     def all(self) -> list[Effect]:
         """Return all that was noted, oldest first."""
         if not self.path.exists():
