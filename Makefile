@@ -30,8 +30,9 @@ servers: # What the tests need and no Python package brings: servers, Chromium, 
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } || \
 	  echo "Not there and not to be installed:$$missing. Tests that need them are skipped (CI: fail)."
 
+# Tests wait more than they compute: one process more than there are processors.
 test: .venv/installed servers ## Run all tests, on real servers and real worker processes.
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 40
+	$(BIN)/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder --durations 40
 
 check: .venv/installed ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .
