@@ -14,6 +14,7 @@ from zlib import crc32
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.client import Pipeline
+from redis.commands.core import Script
 from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
@@ -231,7 +232,26 @@ class Scripts:
     ) -> list[Any]:
         """Call a script many times in one round trip and return the replies in order."""
         script = self._scripts[name]
-        commands = [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
+        return self._all(
+            script, [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
+        )
+
+    def call_and_read(
+        self, name: str, keys: Sequence[str], args: Sequence[Any]
+    ) -> tuple[Any, dict[bytes, bytes]]:
+        """Call a script, and read the hash that is its first key, in one round trip.
+
+        A script that returned the hash itself would keep the server longer; but others may come between.
+        """
+        script = self._scripts[name]
+        call = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        reply, found = self._all(script, [call, ("HGETALL", keys[0])])
+        # A flat list where the connection speaks RESP2.
+        return reply, found if isinstance(found, dict) else dict(
+            zip(*[iter(found)] * 2, strict=True)
+        )
+
+    def _all(self, script: Script, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         try:
             return self._send_all(commands)
         except NoScriptError:

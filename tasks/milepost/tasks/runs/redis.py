@@ -66,6 +66,10 @@ _OWN = {"run_id", "digest", "checkpoint_id", "created_at", "status", "published_
 """What is a new run's own."""
 
 
+_FRESH = {"failures": 0, "crashes": 0, "suspicions": 0, "trial": 0, "error": ""}
+"""What a head says of a stage that was not tried yet."""
+
+
 class RedisRunStore(RedisListing, RedisRegistry, RunStore):
     """Keeps runs in the Redis or Valkey at *url*."""
 
@@ -150,58 +154,70 @@ class RedisRunStore(RedisListing, RedisRegistry, RunStore):
         return None
 
     def claim(self, step: Step, bid: Bid) -> Claim | Refusal:
-        keys = LogKeys.of(step.run_id)
+        log = LogKeys.of(step.run_id)
         prefix = prefix_of(step.run_id)
-        with translated(self.location, step.run_id):
-            reply = self._scripts.call(
-                "claim",
-                [f"{prefix}run:{step.run_id}", keys.headers, keys.bodies],
-                [
-                    prefix,
-                    self._settings.max_crashes,
-                    step.run_id,
-                    step.timeline,
-                    step.lane,
-                    step.sequence,
-                    step.stage,
-                    *self._bid(bid),
-                ],
-            )
-        outcome = self._text(reply[0])
-        if outcome != "claimed":
-            return Refusal(outcome)
-        head = _head(reply[1])
-        record = Record(head.key, reply[2], reply[3]) if reply[2] else None
-        return Claim(head, bid.nonce, record)
+        keys = [f"{prefix}run:{step.run_id}", log.headers, log.bodies]
+        args = [
+            prefix,
+            self._settings.max_crashes,
+            step.run_id,
+            step.timeline,
+            step.lane,
+            step.sequence,
+            step.stage,
+            *self._bid(bid),
+        ]
+        while True:
+            with translated(self.location, step.run_id):
+                (outcome, *record), found = self._scripts.call_and_read("claim", keys, args)
+            if self._text(outcome) != "claimed":
+                return Refusal(self._text(outcome))
+            head = Head.from_fields(found.items())
+            # Else it was taken away again in between: what stands now decides.
+            if head.nonce == bid.nonce:
+                return Claim(head, bid.nonce, Record(head.key, *record) if record[0] else None)
 
     def advance(self, claim: Claim, commit: Commit) -> Advance | Claim:
         following, bid = commit.following, commit.bid
-        fields = due_fields(following, self._patience_ms) | dict(commit.changes)
-        reply = self._run(
-            "advance",
-            claim.head.run_id,
-            [
-                claim.token,
-                claim.nonce,
-                commit.checkpoint_id,
-                commit.path,
-                commit.sequence,
-                commit.timeline,
-                RunStatus.QUEUED if following else commit.status,
-                self._ttl_ms,
-                *_push(commit.push),
-                self._patience_ms,
-                *_record(commit.record),
-                commit.spent,
-                commit.size_bytes,
-                *(self._bid(bid) if bid else ("",) * 5),
-                *(part for pair in fields.items() for part in pair),
-            ],
-            log=True,
+        due = _FRESH | due_fields(following, self._patience_ms)
+        # While the claim stands nobody else changes these; what is not written costs nothing, now or when it
+        # is read. But of the stage the head may have another name here than there.
+        changed = {
+            name: value
+            for name, value in due.items()
+            if name == "stage" or getattr(claim.head, name) != value
+        }
+        fields = changed | dict(commit.changes)
+        args = [
+            claim.token,
+            claim.nonce,
+            commit.checkpoint_id,
+            commit.path,
+            commit.sequence,
+            commit.timeline,
+            RunStatus.QUEUED if following else commit.status,
+            self._ttl_ms,
+            *_push(commit.push),
+            self._patience_ms,
+            *_record(commit.record),
+            commit.spent,
+            commit.size_bytes,
+            *(self._bid(bid) if bid else ("",) * 5),
+            *(part for pair in fields.items() for part in pair),
+        ]
+        run_id = claim.head.run_id
+        if bid is None:
+            return Advance(self._text(self._run("advance", run_id, args, log=True)))
+        with translated(self.location, run_id):
+            call = self._call(run_id, args, log=True)
+            reply, found = self._scripts.call_and_read("advance", *call)
+        if self._text(reply) != "given":
+            return Advance(self._text(reply))
+        head = Head.from_fields(found.items())
+        # Else it is committed, but the claim on what follows was taken away again in between.
+        return (
+            Claim(head, bid.nonce, commit.record) if head.nonce == bid.nonce else Advance.ADVANCED
         )
-        if bid is not None and isinstance(reply, list):
-            return Claim(_head(reply), bid.nonce, commit.record)
-        return Advance(self._text(reply))
 
     def save(self, claim: Claim, *, path: str, progress: str, record: Record | None) -> bool:
         args = [claim.token, claim.nonce, path, progress, *_record(record)]

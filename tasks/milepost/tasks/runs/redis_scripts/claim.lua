@@ -1,4 +1,4 @@
--- Take the right to run the stage due. Returns {outcome, head as a flat list, header, body}.
+-- Take the right to run the stage due. Returns {outcome, header, body}; the head is read by the caller, next.
 -- KEYS: head, log headers, log bodies
 -- ARGV: P, max crashes, run, timeline, lane, sequence, stage, owner, nonce, ordinal, worker, lapse
 local run, nonce, worker = ARGV[3], ARGV[9], ARGV[11]
@@ -9,7 +9,6 @@ local status, timeline, lane, sequence, stage, held, trial, at, queue, priority,
 local function claimed()
   return {
     'claimed',
-    redis.call('HGETALL', KEYS[1]),
     redis.call('HGET', KEYS[2], at) or '',
     redis.call('HGET', KEYS[3], at) or '',
   }
