@@ -44,8 +44,15 @@ class Cost:
     """What one turn took."""
 
     stages_a_second: float
-    processor_ms: float
-    """Of the worker's processes and the server, a stage."""
+    main_ms: float
+    """Processor time of the worker's main process, a stage."""
+    pool_ms: float
+    server_ms: float
+
+    @property
+    def processor_ms(self) -> float:
+        """Of all of them."""
+        return self.main_ms + self.pool_ms + self.server_ms
 
 
 class Contender:
@@ -91,14 +98,14 @@ class Contender:
         time.sleep(0.5)
         self._workers.pause()
 
-    def take_turn(self) -> tuple[float, float]:
-        """Return the seconds and the processor seconds of some runs."""
+    def take_turn(self) -> Cost:
+        """Return what a stage of some runs has taken."""
         self._submit(_RUNS_A_TURN)
-        before = self._processor_seconds()
+        before = self._used()
         began = time.time()
         self._workers.go_on()
         notes = self._probe.hear_all("done", _RUNS_A_TURN, _SECONDS)
-        used = self._processor_seconds() - before
+        used = [after - then for after, then in zip(self._used(), before, strict=True)]
         # The last stage has told of itself, but is not committed yet.
         time.sleep(0.1)
         self._workers.pause()
@@ -106,7 +113,9 @@ class Contender:
         whole = {note["run"] for note in notes if note["n"] == noop.STAGES}
         if len(whole) != _RUNS_A_TURN:
             raise AssertionError(f"{self.name}: runs came out wrong: {notes}")
-        return max(float(note["at"]) for note in notes) - began, used
+        seconds = max(float(note["at"]) for note in notes) - began
+        stages = _RUNS_A_TURN * noop.STAGES
+        return Cost(stages / seconds, *(each * 1000 / stages for each in used))
 
     def _submit(self, count: int) -> None:
         state = make_state()
@@ -120,10 +129,16 @@ class Contender:
         if not any(b"task.multi" in (message["channel"] or b"") for message in seen):
             raise AssertionError(f"{self.name}: no task events were sent")
 
-    def _processor_seconds(self) -> float:
+    def _used(self) -> tuple[float, float, float]:
+        """Return the processor seconds of main process, pool and server until now."""
         main = psutil.Process(self._workers.pid)
-        times = [process.cpu_times() for process in (self._server, main, *main.children())]
-        return sum(float(taken.user + taken.system) for taken in times)
+        pool = sum(_seconds(process) for process in main.children())
+        return _seconds(main), pool, _seconds(self._server)
+
+
+def _seconds(process: psutil.Process) -> float:
+    taken = process.cpu_times()
+    return float(taken.user + taken.system)
 
 
 def measure(url: str, folder: Path, repeats: int | None) -> list[Finding]:
@@ -148,19 +163,22 @@ def measure(url: str, folder: Path, repeats: int | None) -> list[Finding]:
             _round(number, contenders)
     pairs = [(own, base) for own in (milepost, watched, bursting, burst_seen)]
     pairs.append((milepost, hiredis))
+    shares = (("main process", "main_ms"), ("pool", "pool_ms"), ("server", "server_ms"))
     return [
-        _ratio("stages/s", "stages_a_second", *pair, GOAL if pair == pairs[0] else None)
-        for pair in pairs
-    ] + [_ratio("processor ms a stage", "processor_ms", *pair, None) for pair in pairs]
+        *(
+            _ratio("stages/s", "stages_a_second", *pair, GOAL if pair == pairs[0] else None)
+            for pair in pairs
+        ),
+        *(_ratio("processor ms a stage", "processor_ms", *pair, None) for pair in pairs),
+        *(_ratio(f"{who}, ms a stage", share, milepost, base, None) for who, share in shares),
+    ]
 
 
 def _round(number: int, contenders: Sequence[Contender]) -> None:
     """Let each take a turn, another one first each time."""
     first = number % len(contenders)
-    stages = _RUNS_A_TURN * noop.STAGES
     for contender in (*contenders[first:], *contenders[:first]):
-        seconds, used = contender.take_turn()
-        contender.costs.append(Cost(stages / seconds, used * 1000 / stages))
+        contender.costs.append(contender.take_turn())
 
 
 def _ratio(
