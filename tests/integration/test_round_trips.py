@@ -15,5 +15,5 @@ def test_a_stage_costs_two_round_trips_of_milepost_and_one_of_celery_at_most(
     assert 2 <= traffic.own_a_stage() <= round_trips.GOAL, traffic
     # The server's own count agrees that there are scripts, and no more of them than that.
     assert 2 <= traffic.scripts / traffic.stages <= round_trips.GOAL, traffic
-    # One for each message, and fewer where the machine is quick enough to take several at once.
+    # One for each message, and some that time brings: more on a slow machine.
     assert traffic.others_a_stage() <= round_trips.CELERYS_GOAL, traffic
