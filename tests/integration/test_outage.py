@@ -57,7 +57,7 @@ class Outage:
         )
         self.app._runtime, self.app._runtime_pid = runtime, os.getpid()
         outbox = runtime.dispatch.outbox
-        outbox.publish = lambda task, step, queue, priority: self._messages.append(step)
+        outbox.publish = lambda task, step, queue, priority, ahead: self._messages.append(step)
         outbox.waiting = lambda queue: len(self._messages)
         self._runtime = runtime
 
