@@ -49,7 +49,7 @@ def endure(
         app = build(env)
         try:
             with Worker("endurance.course", folder, env, concurrency=_CHILDREN) as worker:
-                worker.wait_ready()
+                worker.wait_ready(180)  # its ten thousand stages are as many tasks
                 readings = [Reading.take(0, worker, client)]
                 for leg in legs:
                     _run(app, leg, ledger, leg_s)
